@@ -1,0 +1,1 @@
+"""Durable infrastructure provisioning, live in a notebook."""

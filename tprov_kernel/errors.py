@@ -1,0 +1,129 @@
+"""Every failure a person can meet, as one tree.
+
+    TprovError                     a sentence, a remedy, and whether trying again can help
+    ├── SettingsError              the environment contradicts itself, or lacks something
+    ├── ToolError                  terraform, opa, the provider, temporal: missing, too old, broken
+    ├── ServiceError               a local service cannot be started, or does not answer
+    ├── StackError                 the stack: no such thing, no such name
+    │   └── StackBusy              somebody else's run is open on it
+    ├── ConfigurationError         the Terraform configuration or its variables are wrong
+    ├── TooLarge                   a value that would not fit into a payload
+    ├── SealBroken                 a sealed value cannot be opened with the keys at hand
+    ├── TerraformFailed            Terraform ran and failed; another attempt may succeed
+    ├── ReviewOutdated             the world is no longer what was reviewed
+    ├── OutcomeUnknown             an apply ended without telling how
+    ├── PolicyError                a policy does not compile or does not give a verdict
+    ├── PolicyViolation            a hard-mandatory rule: nobody may override
+    ├── DecisionRefused            an approval or a denial that cannot be taken
+    └── CloudError                 the Temporal Cloud API
+        ├── KeyMissing             no API key in the worker's environment
+        ├── KeyRejected            the API key is not accepted
+        ├── AlreadyExists          what the plan would create exists and is not ours
+        └── CloudUnavailable       it does not answer; another attempt may succeed
+
+``retryable`` is the one place that says whether another attempt is of any use: the activities'
+edge reads it (`activities.py`), and the retry policies follow.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class TprovError(Exception):
+    """The root: a sentence for the person who is looking, and what to do about it.
+
+    Args:
+        message: One sentence, with its full stop, that says what is wrong.
+        remedy: What to do, as an imperative sentence; empty where nothing can be advised.
+    """
+
+    retryable: ClassVar[bool] = False
+
+    def __init__(self, message: str, *, remedy: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.remedy = remedy
+
+    def __str__(self) -> str:
+        return f"{self.message} {self.remedy}".strip()
+
+
+class SettingsError(TprovError):
+    """The environment contradicts itself, or lacks something."""
+
+
+class ToolError(TprovError):
+    """A program we need is missing, too old, or broken."""
+
+
+class ServiceError(TprovError):
+    """A local service cannot be started, or does not answer."""
+
+
+class StackError(TprovError):
+    """There is no such stack, or its name is no name."""
+
+
+class StackBusy(StackError):
+    """A run is open on the stack; Temporal refuses a second one."""
+
+
+class ConfigurationError(TprovError):
+    """The Terraform configuration or its variables are wrong; trying again cannot help."""
+
+
+class TooLarge(TprovError):
+    """A value that would not fit into a payload."""
+
+
+class SealBroken(TprovError):
+    """A sealed value cannot be opened with the keys at hand, or was changed."""
+
+
+class TerraformFailed(TprovError):
+    """Terraform ran and failed; another attempt may succeed."""
+
+    retryable = True
+
+
+class ReviewOutdated(TprovError):
+    """Plan, state, policies or Terraform are no longer what was reviewed."""
+
+
+class OutcomeUnknown(TprovError):
+    """An apply ended without telling how; it is never simply repeated."""
+
+
+class PolicyError(TprovError):
+    """A policy does not compile, or gives no verdict; a plan it cannot judge is never allowed."""
+
+
+class PolicyViolation(TprovError):
+    """A hard-mandatory rule was broken: nobody may override it."""
+
+
+class DecisionRefused(TprovError):
+    """An approval or a denial that cannot be taken; nothing was recorded."""
+
+
+class CloudError(TprovError):
+    """The Temporal Cloud API refused."""
+
+
+class KeyMissing(CloudError):
+    """There is no Temporal Cloud API key in the worker's environment."""
+
+
+class KeyRejected(CloudError):
+    """The Temporal Cloud API does not accept the key."""
+
+
+class AlreadyExists(CloudError):
+    """What the plan would create exists already, and is not ours."""
+
+
+class CloudUnavailable(CloudError):
+    """The Temporal Cloud API does not answer; another attempt may succeed."""
+
+    retryable = True

@@ -1,0 +1,228 @@
+"""Where things are and how to reach them: one frozen object, made once, handed down.
+
+Local unless asked by name: `local_settings` looks at the running services only and lists the
+connection variables that it ignores; `remote_settings` uses what the environment says, refuses
+contradictions, and is reached only through ``target="remote"``.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from tprov_kernel.errors import SettingsError
+from tprov_kernel.messages import DEFAULT_TASK_QUEUE
+
+Target = Literal["local", "remote"]
+
+CONNECTION_VARIABLES = (
+    "TEMPORAL_ADDRESS",
+    "TEMPORAL_HOST_URL",
+    "TEMPORAL_NAMESPACE",
+    "TEMPORAL_API_KEY",
+    "TEMPORAL_MTLS_TLS_CERT",
+    "TEMPORAL_MTLS_TLS_KEY",
+    "TEMPORAL_TLS",
+    "TEMPORAL_TLS_CLIENT_CERT_PATH",
+    "TEMPORAL_TLS_CLIENT_KEY_PATH",
+    "TEMPORAL_TLS_SERVER_CA_CERT_PATH",
+    "TEMPORAL_TLS_SERVER_NAME",
+    "TEMPORAL_PROFILE",
+    "TEMPORAL_CONFIG_FILE",
+    "TEMPORAL_CLOUD_API_KEY",
+    "TEMPORAL_CLOUD_ENDPOINT",
+    "TEMPORAL_CLOUD_ALLOW_INSECURE",
+    "TEMPORAL_CLOUD_ALLOWED_ACCOUNT_ID",
+)
+"""Ambient variables that say where to connect; local mode ignores each and says so."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CloudSettings:
+    """How to reach the Temporal Cloud API, or the stand-in.
+
+    Attributes:
+        endpoint: ``host:port`` of the gRPC API.
+        api_key: The bearer key; empty when there is none. Never shown, never in a message.
+        allow_insecure: Plaintext HTTP/2; only ever true for a loopback address.
+        allowed_account: The account that a run may touch; empty until the look-up told it.
+        is_stand_in: True for the local stand-in.
+    """
+
+    endpoint: str = "saas-api.tmprl.cloud:443"
+    api_key: str = field(default="", repr=False)
+    allow_insecure: bool = False
+    allowed_account: str = ""
+    is_stand_in: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """Everything that differs between one place and another.
+
+    Attributes:
+        target: ``local`` or ``remote``.
+        root: The workspace: the directory that holds `terraform/` and `policies/`.
+        home: Data of this instance: stacks, keys, databases, logs (mode 0700).
+        address: ``host:port`` of the Temporal server.
+        namespace: The Temporal namespace.
+        task_queue: The task queue runs are started on.
+        tls_cert: Client certificate for mTLS; None without.
+        tls_key: Its key.
+        tls: Whether the connection uses TLS.
+        api_key: API key for the Temporal server; empty without.
+        cloud: The Temporal Cloud API.
+        encrypt_payloads: Whether payloads are encrypted; plan files are sealed in any case.
+        codec_url: The codec server, with the namespace's path; empty when there is none.
+        ui_url: The Temporal Web UI; empty when there is none.
+        policies: The policy bundle's directory.
+        ignored: Names of ambient variables that were ignored.
+        sources: Field name to where its value came from, in words.
+    """
+
+    target: Target
+    root: Path
+    home: Path
+    address: str
+    namespace: str = "default"
+    task_queue: str = DEFAULT_TASK_QUEUE
+    tls: bool = False
+    tls_cert: Path | None = None
+    tls_key: Path | None = None
+    api_key: str = field(default="", repr=False)
+    cloud: CloudSettings = field(default_factory=CloudSettings)
+    encrypt_payloads: bool = True
+    codec_url: str = ""
+    ui_url: str = ""
+    policies: Path
+    ignored: tuple[str, ...] = ()
+    sources: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def stacks(self) -> Path:
+        """Where the stacks' directories are."""
+        return self.home / "stacks"
+
+    @property
+    def key_ring(self) -> Path:
+        """The key ring's file (mode 0600)."""
+        return self.home / "keys.json"
+
+    @property
+    def logs(self) -> Path:
+        """Where every process of ours logs to."""
+        return self.home / "logs"
+
+
+def workspace_root(start: Path | None = None) -> Path:
+    """Find the workspace: `TPROV_ROOT`, else the nearest directory above with our folders in it."""
+    if named := os.environ.get("TPROV_ROOT"):
+        return Path(named).resolve()
+    here = (start or Path.cwd()).resolve()
+    for folder in (here, *here.parents):
+        if (folder / "policies").is_dir() and (folder / "terraform").is_dir():
+            return folder
+    return here
+
+
+def default_home(root: Path) -> Path:
+    """Give the shared instance's data directory: `TPROV_HOME`, else `.tprov` in the workspace."""
+    if named := os.environ.get("TPROV_HOME"):
+        return Path(named).resolve()
+    return root / ".tprov"
+
+
+def truth(text: str, *, name: str) -> bool:
+    """Read a boolean as people write it; anything else is a `SettingsError` that names it."""
+    lowered = text.strip().lower()
+    if lowered in {"1", "true", "yes", "on"}:
+        return True
+    if lowered in {"", "0", "false", "no", "off"}:
+        return False
+    raise SettingsError(f"{name}={text!r} is neither true nor false.", remedy=f"Set {name}=true.")
+
+
+def remote_settings(
+    environ: Mapping[str, str], *, root: Path, home: Path | None = None
+) -> Settings:
+    """Read the connection from the environment; contradictions are refused by name.
+
+    The description's names and the SDK's own (`envconfig`, `temporal.toml` included) both work.
+
+    Raises:
+        SettingsError: Two names disagree, a file is missing, or nothing says where to connect.
+    """
+    # Imported here: the local path, and the workflow sandbox, never need it.
+    from temporalio.envconfig import ClientConfigProfile
+
+    sources: dict[str, str] = {}
+    profile = ClientConfigProfile.load(override_env_vars=dict(environ))
+    ours = environ.get("TEMPORAL_HOST_URL", "")
+    theirs = profile.address or ""
+    if ours and theirs and ours != theirs:
+        raise SettingsError(
+            f"TEMPORAL_HOST_URL ({ours}) and TEMPORAL_ADDRESS ({theirs}) name two different servers.",
+            remedy="Unset one of them.",
+        )
+    address = ours or theirs
+    if not address:
+        raise SettingsError(
+            "Nothing says which Temporal server to use.",
+            remedy="Set TEMPORAL_HOST_URL=<namespace>.<account>.tmprl.cloud:7233,"
+            " or leave out --target remote to stay local.",
+        )
+    sources["address"] = "TEMPORAL_HOST_URL" if ours else "TEMPORAL_ADDRESS or temporal.toml"
+    namespace = profile.namespace or "default"
+    sources["namespace"] = (
+        "TEMPORAL_NAMESPACE" if environ.get("TEMPORAL_NAMESPACE") else "default or temporal.toml"
+    )
+    if address.split(":")[0].endswith(".tmprl.cloud") and "." not in namespace:
+        raise SettingsError(
+            f"The host {address} is a Temporal Cloud namespace, but the namespace is {namespace!r}.",
+            remedy="Set TEMPORAL_NAMESPACE=<namespace>.<account>, as in the host's name.",
+        )
+    cert = _file(environ, "TEMPORAL_MTLS_TLS_CERT")
+    key = _file(environ, "TEMPORAL_MTLS_TLS_KEY")
+    if (cert is None) != (key is None):
+        raise SettingsError(
+            "mTLS needs a certificate and its key; only one of the two is set.",
+            remedy="Set both TEMPORAL_MTLS_TLS_CERT and TEMPORAL_MTLS_TLS_KEY.",
+        )
+    api_key = profile.api_key or ""
+    insecure = truth(
+        environ.get("TEMPORAL_CLOUD_ALLOW_INSECURE", ""), name="TEMPORAL_CLOUD_ALLOW_INSECURE"
+    )
+    return Settings(
+        target="remote",
+        root=root,
+        home=home or default_home(root) / "remote",
+        address=address,
+        namespace=namespace,
+        task_queue=environ.get("TEMPORAL_INFRA_PROVISION_TASK_QUEUE", DEFAULT_TASK_QUEUE),
+        tls=bool(cert or api_key or (profile.tls and not profile.tls.disabled)),
+        tls_cert=cert,
+        tls_key=key,
+        api_key=api_key,
+        cloud=CloudSettings(
+            endpoint=environ.get("TEMPORAL_CLOUD_ENDPOINT", CloudSettings.endpoint),
+            api_key=environ.get("TEMPORAL_CLOUD_API_KEY", ""),
+            allow_insecure=insecure,
+            allowed_account=environ.get("TEMPORAL_CLOUD_ALLOWED_ACCOUNT_ID", ""),
+        ),
+        encrypt_payloads=truth(environ.get("ENCRYPT_PAYLOADS", "true"), name="ENCRYPT_PAYLOADS"),
+        policies=root / "policies",
+        sources=sources,
+    )
+
+
+def _file(environ: Mapping[str, str], name: str) -> Path | None:
+    text = environ.get(name)
+    if not text:
+        return None
+    path = Path(text).expanduser()
+    if not path.is_file():
+        raise SettingsError(f"{name} names {text}, which is no file.", remedy=f"Correct {name}.")
+    return path
