@@ -1,0 +1,104 @@
+"""Puts the stand-in together and runs it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+from dataclasses import dataclass
+from pathlib import Path
+
+import grpc.aio
+
+from tprov_kernel.standin import families, keys
+from tprov_kernel.standin.controls import control
+from tprov_kernel.standin.core import Core
+from tprov_kernel.standin.faults import Faults
+from tprov_kernel.standin.identity import Identities
+from tprov_kernel.standin.keys import Keys
+from tprov_kernel.standin.operations import Operations
+from tprov_kernel.standin.server import METHODS, Api, Door
+from tprov_kernel.standin.store import Store
+
+ADDRESS = "127.0.0.1"
+"""The only address the stand-in listens on: its connections are not encrypted."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """What a stand-in is started with.
+
+    Attributes:
+        port: The TCP port on 127.0.0.1.
+        db: The database's file.
+        key_file: The workspace's key; made when it is missing.
+        temporal: ``host:port`` of the local Temporal server that mirrors namespaces; or None.
+        log: Where each call is written, as a line of JSON; or None.
+        account: The account's id.
+    """
+
+    port: int
+    db: Path
+    key_file: Path
+    temporal: str | None = None
+    log: Path | None = None
+    account: str = "tprov"
+
+
+class PortTaken(Exception):
+    """Something else listens on the port."""
+
+
+async def serve(config: Config) -> None:
+    """Run the stand-in until SIGTERM or SIGINT.
+
+    Raises:
+        PortTaken: The port is not free.
+        tprov_kernel.standin.store.Taken: Another stand-in has the database.
+    """
+    ended = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, ended.set)
+    with contextlib.ExitStack() as stack:
+        store = Store(config.db)
+        stack.callback(store.close)
+        log_file = None
+        if config.log is not None:
+            config.log.parent.mkdir(parents=True, exist_ok=True)
+            log_file = stack.enter_context(config.log.open("a", buffering=1))
+        faults = Faults(METHODS)
+        operations = Operations(store=store, faults=faults)
+        core = Core(store=store, operations=operations, account=config.account)
+        methods = families.build(core)
+        identities = Identities(core=core, keys=Keys(keys.read_or_make(config.key_file)))
+        api = Api(
+            core=core,
+            faults=faults,
+            identities=identities,
+            methods=methods,
+            conceal=lambda message: None,
+            reveal=lambda message: None,
+        )
+        door = Door(
+            api=api,
+            control=control(
+                core=core,
+                faults=faults,
+                identities=identities,
+                more_status=lambda: {"calls": door.calls},
+            ),
+            log_file=log_file,
+        )
+        # Without this, a second stand-in on the port would take half of the calls.
+        server = grpc.aio.server(options=(("grpc.so_reuseport", 0),))
+        server.add_generic_rpc_handlers((door,))
+        try:
+            server.add_insecure_port(f"{ADDRESS}:{config.port}")
+        except RuntimeError:
+            raise PortTaken(config.port) from None
+        operations.resume()
+        await server.start()
+        await ended.wait()
+        await server.stop(0.1)
+        await operations.stop()

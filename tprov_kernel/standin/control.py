@@ -1,0 +1,110 @@
+"""Telling the stand-in to fail, and looking into it, from any process.
+
+The control service is on the stand-in's own port and takes the workspace's own key. Its messages
+are JSON.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from tprov_kernel.errors import CloudUnavailable, KeyRejected, TprovError
+
+CONTROL = "tprov.standin.v1.Control"
+SECONDS = 5.0
+"""How long an answer may take."""
+
+
+class StandinControl:
+    """Injects faults into the stand-in, and lists what it has.
+
+    Args:
+        endpoint: ``host:port`` of the stand-in.
+        api_key: The workspace's own key.
+    """
+
+    def __init__(self, endpoint: str, api_key: str) -> None:
+        self._endpoint = endpoint
+        self._api_key = api_key
+
+    async def fail(self, method: str, code: str = "UNAVAILABLE", *, times: int | None = 1) -> None:
+        """Answer the next calls of a method with an error, and do nothing of what they ask.
+
+        Args:
+            method: A method of the Cloud API such as ``GetAccount``, or ``*``.
+            code: A gRPC status such as ``UNAVAILABLE``.
+            times: How many calls; None until `mend`.
+        """
+        await self._fault("fail", method, times=times, code=code)
+
+    async def slow(self, method: str, seconds: float, *, times: int | None = 1) -> None:
+        """Let the next calls of a method take longer."""
+        await self._fault("slow", method, times=times, seconds=seconds)
+
+    async def lose(self, method: str, code: str = "UNAVAILABLE", *, times: int | None = 1) -> None:
+        """Do what the next calls of a method ask, and answer with an error all the same."""
+        await self._fault("lose", method, times=times, code=code)
+
+    async def hold(self, method: str, *, times: int | None = 1) -> None:
+        """Leave the operations of the next calls of a method pending until `mend`."""
+        await self._fault("hold", method, times=times)
+
+    async def doom(
+        self,
+        method: str,
+        reason: str = "This operation was told to fail.",
+        *,
+        times: int | None = 1,
+    ) -> None:
+        """Let the operations of the next calls of a method fail."""
+        await self._fault("doom", method, times=times, reason=reason)
+
+    async def mend(self) -> None:
+        """Take every fault back, and go on with the operations that were left pending."""
+        await self._call("Mend", {})
+
+    async def status(self) -> dict[str, Any]:
+        """Faults in force, operations held and open, the mirror, objects of each type, calls."""
+        answer: dict[str, Any] = await self._call("Status", {})
+        return answer
+
+    async def objects(self) -> list[dict[str, Any]]:
+        """Every object: type, id, name, state, created (RFC 3339)."""
+        answer: list[dict[str, Any]] = await self._call("Objects", {})
+        return answer
+
+    async def _fault(self, what: str, method: str, **fields: object) -> None:
+        await self._call("Fault", {"what": what, "method": method, **fields})
+
+    async def _call(self, verb: str, message: dict[str, object]) -> Any:
+        # Imported here: only who injects faults pays for it.
+        import grpc
+        import grpc.aio
+
+        async with grpc.aio.insecure_channel(self._endpoint) as channel:
+            call = channel.unary_unary(
+                f"/{CONTROL}/{verb}", request_serializer=None, response_deserializer=None
+            )
+            try:
+                answer = await call(
+                    json.dumps(message).encode(),
+                    timeout=SECONDS,
+                    metadata=(("authorization", f"Bearer {self._api_key}"),),
+                )
+            except grpc.aio.AioRpcError as error:
+                raise self._problem(error.code().name, error.details() or "") from None
+        return json.loads(answer)
+
+    def _problem(self, code: str, details: str) -> TprovError:
+        if code == "INVALID_ARGUMENT":
+            return TprovError(f"The Cloud API stand-in refused: {details}")
+        if code == "UNAUTHENTICATED":
+            return KeyRejected(
+                f"The Cloud API stand-in at {self._endpoint} does not accept the key.",
+                remedy="Use the key of the workspace that it runs for.",
+            )
+        return CloudUnavailable(
+            f"The Cloud API stand-in at {self._endpoint} does not answer ({code}).",
+            remedy="Start the services: tprov up.",
+        )

@@ -1,0 +1,216 @@
+"""Namespaces: their specification, their search attributes, their tags."""
+
+from __future__ import annotations
+
+import json
+
+from grpc import StatusCode
+from temporalio.api.cloud.cloudservice.v1 import request_response_pb2 as rr
+from temporalio.api.cloud.namespace.v1 import message_pb2 as namespace
+
+from tprov_kernel.standin import rules
+from tprov_kernel.standin.core import Call, Core, Kind, mark, now
+from tprov_kernel.standin.families.account import REGIONS
+from tprov_kernel.standin.rules import Refused
+from tprov_kernel.standin.store import Operation
+
+NAMESPACE = Kind(
+    name="namespace",
+    type=namespace.Namespace,
+    title=lambda n: str(n.spec.name),
+    key=lambda n: str(n.spec.name),
+    key_field="spec.name",
+    by_key=True,
+)
+APS = 500
+"""Actions per second of a namespace on demand (https://docs.temporal.io/cloud/limits)."""
+APS_PER_UNIT = 500
+"""Actions per second of one unit of provisioned capacity *(guess)*."""
+
+
+class Namespaces:
+    """Namespaces."""
+
+    def __init__(self, core: Core) -> None:
+        self._core = core
+        core.kinds[NAMESPACE.name] = NAMESPACE
+        core.operations.effects |= {"tags": self._tagged, "rename": self._renamed}
+
+    # --- the API -----------------------------------------------------------------------------
+
+    def GetNamespace(self, request: rr.GetNamespaceRequest, call: Call) -> rr.GetNamespaceResponse:
+        """One namespace."""
+        return rr.GetNamespaceResponse(
+            namespace=self._shown(self._core.get(NAMESPACE, request.namespace))
+        )
+
+    def GetNamespaces(
+        self, request: rr.GetNamespacesRequest, call: Call
+    ) -> rr.GetNamespacesResponse:
+        """Namespaces, all or the one with a name."""
+        found, token = self._core.page(
+            NAMESPACE, request, lambda n: request.name in ("", n.spec.name)
+        )
+        return rr.GetNamespacesResponse(
+            namespaces=[self._shown(n) for n in found], next_page_token=token
+        )
+
+    def CreateNamespace(
+        self, request: rr.CreateNamespaceRequest, call: Call
+    ) -> rr.CreateNamespaceResponse:
+        """Make a namespace."""
+        spec = complete(request.spec)
+        rules.namespace_spec(spec, known_regions=REGIONS)
+        rules.tags(request.tags)
+        if spec.capacity_spec.HasField("provisioned"):
+            rules.invalid("spec.capacity_spec", "must be on-demand for a new namespace")
+        id = f"{spec.name}.{self._core.account}"
+        fresh = namespace.Namespace(namespace=id, spec=spec, active_region=spec.regions[0])
+        fresh.tags.update(request.tags)
+        operation = self._core.create(NAMESPACE, id, fresh, call)
+        return rr.CreateNamespaceResponse(namespace=id, async_operation=operation)
+
+    def UpdateNamespace(
+        self, request: rr.UpdateNamespaceRequest, call: Call
+    ) -> rr.UpdateNamespaceResponse:
+        """Give a namespace a new specification."""
+        current = self._core.get(NAMESPACE, request.namespace)
+        spec = complete(request.spec)
+        self._without_echoes(current, spec)
+        if not spec.HasField("capacity_spec") and current.spec.HasField("capacity_spec"):
+            spec.capacity_spec.CopyFrom(current.spec.capacity_spec)
+        rules.unchanged("spec.name", current.spec.name, spec.name)
+        rules.unchanged("spec.regions", sorted(current.spec.regions), sorted(spec.regions))
+        rules.namespace_spec(spec, known_regions=REGIONS)
+        rules.search_attributes_kept(current.spec.search_attributes, spec.search_attributes)
+        spec.regions[:] = current.spec.regions
+        current.spec.CopyFrom(spec)
+        operation = self._core.update(
+            NAMESPACE, request.namespace, current, call, version=request.resource_version
+        )
+        return rr.UpdateNamespaceResponse(async_operation=operation)
+
+    def RenameCustomSearchAttribute(
+        self, request: rr.RenameCustomSearchAttributeRequest, call: Call
+    ) -> rr.RenameCustomSearchAttributeResponse:
+        """Give a search attribute another name; its values stay."""
+        current = self._core.get(NAMESPACE, request.namespace)
+        self._core.may_change(NAMESPACE, request.namespace, current, request.resource_version)
+        old = request.existing_custom_search_attribute_name
+        new = request.new_custom_search_attribute_name
+        if old not in current.spec.search_attributes:
+            rules.not_found("search attribute", old)
+        rules.attribute_name("new_custom_search_attribute_name", new)
+        if new in current.spec.search_attributes:
+            raise Refused(StatusCode.ALREADY_EXISTS, f"A search attribute {new!r} exists already.")
+        operation = self._core.begin(
+            NAMESPACE, request.namespace, "rename", call, extra=json.dumps([old, new])
+        )
+        return rr.RenameCustomSearchAttributeResponse(async_operation=operation)
+
+    def UpdateNamespaceTags(
+        self, request: rr.UpdateNamespaceTagsRequest, call: Call
+    ) -> rr.UpdateNamespaceTagsResponse:
+        """Set and remove tags; they have no version."""
+        current = self._core.get(NAMESPACE, request.namespace)
+        upsert, remove = dict(request.tags_to_upsert), list(request.tags_to_remove)
+        if not upsert and not remove:
+            rules.invalid("tags_to_upsert or tags_to_remove", "must be given")
+        tags = {k: v for k, v in current.tags.items() if k not in remove} | upsert
+        rules.tags(tags)
+        operation = self._core.begin(
+            NAMESPACE, request.namespace, "tags", call, extra=json.dumps([upsert, remove])
+        )
+        return rr.UpdateNamespaceTagsResponse(async_operation=operation)
+
+    def DeleteNamespace(
+        self, request: rr.DeleteNamespaceRequest, call: Call
+    ) -> rr.DeleteNamespaceResponse:
+        """Delete a namespace that is not protected."""
+        current = self._core.get(NAMESPACE, request.namespace)
+        if current.spec.lifecycle.enable_delete_protection:
+            rules.not_now(
+                f"The namespace {request.namespace!r} is protected from deletion"
+                " (spec.lifecycle.enable_delete_protection)"
+            )
+        operation = self._core.delete(
+            NAMESPACE, request.namespace, call, version=request.resource_version
+        )
+        return rr.DeleteNamespaceResponse(async_operation=operation)
+
+    # --- what operations do when they end ----------------------------------------------------
+
+    def _tagged(self, operation: Operation) -> None:
+        current = self._core.get(NAMESPACE, operation.object)
+        upsert, remove = json.loads(operation.extra)
+        for key in remove:
+            current.tags.pop(key, None)
+        current.tags.update(upsert)
+        current.last_modified_time.CopyFrom(now())
+        self._core.write(NAMESPACE, operation.object, current)
+
+    def _renamed(self, operation: Operation) -> None:
+        # The version stays: the provider follows a rename with an update of the version, and of
+        # the specification, that it read before.
+        current = self._core.get(NAMESPACE, operation.object)
+        old, new = json.loads(operation.extra)
+        current.spec.search_attributes[new] = current.spec.search_attributes.pop(old)
+        current.last_modified_time.CopyFrom(now())
+        mark(current, current.state, "")
+        self._core.write(NAMESPACE, operation.object, current)
+        echoes = [*self._echoes(current), old]
+        self._core.store.put_fact(
+            f"renamed {operation.object}", json.dumps([current.resource_version, echoes])
+        )
+
+    def _echoes(self, current: namespace.Namespace) -> list[str]:
+        """The names that were given up at the namespace's current version."""
+        version, names = json.loads(
+            self._core.store.fact(f"renamed {current.namespace}") or '["", []]'
+        )
+        return list(names) if version == current.resource_version else []
+
+    def _without_echoes(self, current: namespace.Namespace, spec: namespace.NamespaceSpec) -> None:
+        """Drop the old names of attributes that were renamed after the caller's last look."""
+        for old in self._echoes(current):
+            spec.search_attributes.pop(old, None)
+
+    # --- as it is shown ----------------------------------------------------------------------
+
+    def _shown(self, entity: namespace.Namespace) -> namespace.Namespace:
+        """Add what is not stored, because it follows from the specification."""
+        spec = entity.spec
+        entity.limits.actions_per_second_limit = APS
+        if spec.capacity_spec.HasField("provisioned"):
+            units = spec.capacity_spec.provisioned.value
+            entity.capacity.provisioned.current_value = units
+            entity.limits.actions_per_second_limit = int(units * APS_PER_UNIT)
+        else:
+            entity.capacity.on_demand.SetInParent()
+        for at, region in enumerate(spec.regions):
+            active = at == 0
+            status = entity.region_status[region]
+            if not status.state:
+                status.state = (
+                    namespace.NamespaceRegionStatus.STATE_ACTIVE
+                    if active
+                    else namespace.NamespaceRegionStatus.STATE_PASSIVE
+                )
+                status.state_deprecated = "active" if active else "passive"
+            entity.replicas.add(
+                id=f"{entity.namespace}-{at}",
+                is_primary=active,
+                state=namespace.Replica.REPLICA_STATE_ACTIVE,
+                region=region,
+            )
+        return entity
+
+
+def complete(asked: namespace.NamespaceSpec) -> namespace.NamespaceSpec:
+    """Fill in what an answer must always have, whichever way it was asked for."""
+    spec = namespace.NamespaceSpec()
+    spec.CopyFrom(asked)
+    if not spec.regions:
+        spec.regions.extend(r.region for r in spec.replicas)
+    spec.api_key_auth.SetInParent()  # the provider cannot do without it, on or off
+    return spec
