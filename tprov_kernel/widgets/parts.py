@@ -1,0 +1,279 @@
+"""The fragments a run is shown by: what the live card and the stored snapshot have in common.
+
+Each takes the run (or a part of it) and an ink (`style.py`) and gives HTML; an empty string means
+that there is nothing to show. Everything that comes from a run is escaped here.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from pathlib import PurePath
+
+from tprov_kernel.messages import (
+    DEFAULT_TASK_QUEUE,
+    Decision,
+    Finding,
+    Review,
+    Status,
+    Verdict,
+    short_digest,
+)
+from tprov_kernel.observe import Contact, RunView, StepView
+from tprov_kernel.widgets.style import Ink
+from tprov_kernel.widgets.words import (
+    DEFAULT_DOING,
+    LEVEL_TONE,
+    TONE_ICON,
+    Tone,
+    between,
+    clock,
+    duration,
+    esc,
+    findings_words,
+    needs_worker,
+    next_in,
+    parse_time,
+    prose,
+    status_tone,
+    status_words,
+    step_title,
+)
+
+QUIET = 15.0
+"""Seconds without a word from a running step after which the foot turns into a warning."""
+
+
+def name_of(view: RunView) -> str:
+    """What a person calls the run: its configuration's directory, else its stack."""
+    return PurePath(view.directory).name or view.stack
+
+
+def head(view: RunView, now: datetime, ink: Ink) -> str:
+    """Name, workflow id, elapsed time, percent."""
+    elapsed = duration(between(view.started, (view.ended or now) if view.closed else now))
+    verb = "destroy " if view.action == "destroy" else ""
+    return (
+        f"<span{ink('name')}>{verb}{esc(name_of(view))}</span> &ensp;"
+        f"<span{ink('code')}><span{ink('muted')}>{esc(view.workflow_id)}</span></span> &ensp;"
+        f"<span{ink('muted')}>{elapsed} &ensp;{view.progress} %</span>"
+    )
+
+
+def chip(view: RunView, ink: Ink) -> str:
+    """The status in words, with an icon."""
+    tone = status_tone(view)
+    known = "" if view.contact.in_touch or view.closed else " (last known)"
+    icon = f'<span aria-hidden="true">{TONE_ICON[tone]}</span> '
+    return f"<span{ink(f'chip {tone}-chip')}>{icon}{esc(status_words(view))}{known}</span>"
+
+
+def banner(tone: Tone, html: str, ink: Ink) -> str:
+    """A box that says something once, in its tone."""
+    return f"<div{ink(f'banner {tone}-box')}>{html}</div>"
+
+
+def banners(view: RunView, now: datetime, ink: Ink) -> str:
+    """What went wrong or needs to be known, each with its remedy."""
+    shown = [_failure(view, ink), _task_failure(view, ink), _out_of_touch(view, now, ink)]
+    shown += [_nobody_polls(view, ink), _story(view, ink)]
+    return "".join(shown)
+
+
+def _failure(view: RunView, ink: Ink) -> str:
+    if not view.failure:
+        return ""
+    remedy = f"<div>{prose(view.remedy, ink('code'))}</div>" if view.remedy else ""
+    return banner("bad", f"<b{ink('bad')}>{prose(view.failure)}</b>{remedy}", ink)
+
+
+def _task_failure(view: RunView, ink: Ink) -> str:
+    if not view.task_failure or view.closed:
+        return ""
+    lead = f"<b{ink('bad')}>The workflow's own code fails:</b> {esc(view.task_failure)}"
+    rest = "Temporal keeps trying and loses nothing. Correct the code and restart the worker."
+    return banner("bad", f"{lead}<div>{rest}</div>", ink)
+
+
+def _out_of_touch(view: RunView, now: datetime, ink: Ink) -> str:
+    if view.contact.in_touch or view.closed:
+        return ""
+    since = view.contact.since
+    when = f" since {clock(since)} ({duration(between(since, now))})" if since else ""
+    lead = f"<b{ink('ask')}>Out of touch with the Temporal server{when}.</b>"
+    rest = "The run itself lives there and loses nothing; what you see is the last that was known."
+    return banner("ask", f"{lead} {rest}", ink)
+
+
+def _nobody_polls(view: RunView, ink: Ink) -> str:
+    if not needs_worker(view):
+        return ""
+    queue = view.contact.task_queue
+    option = "" if queue in ("", DEFAULT_TASK_QUEUE) else f" --task-queue {queue}"
+    command = f"<span{ink('code')}>{esc('tprov worker' + option)}</span>"
+    lead = f"Nobody polls the task queue <span{ink('code')}>{esc(queue)}</span>."
+    if view.status is Status.AWAITING_APPROVAL:
+        rest = f"A person can take their time; to go on, the run needs a worker: {command}"
+        return banner("quiet", f"{lead} {rest}", ink)
+    rest = f"The run waits and loses nothing. Start a worker: {command}"
+    return banner("ask", f"<b{ink('ask')}>{lead}</b> {rest}", ink)
+
+
+def _story(view: RunView, ink: Ink) -> str:
+    if not view.story:
+        return ""
+    told = "".join(f"<li>{prose(sentence, ink('code'))}</li>" for sentence in view.story)
+    return banner("busy", f"<b{ink('busy')}>Recovery</b><ol>{told}</ol>", ink)
+
+
+def doing(view: RunView, now: datetime, ink: Ink) -> str:
+    """What it is doing at this moment: Terraform's own progress, or the error it will retry."""
+    lines = [line for step in view.steps if (line := _doing(step, view, now, ink))]
+    return "".join(f"<div{ink('gap')}>{line}</div>" for line in lines) if not view.closed else ""
+
+
+def _doing(step: StepView, view: RunView, now: datetime, ink: Ink) -> str:
+    title = f"<b>{step_title(step, view)}</b>"
+    if step.state == "retrying":
+        failed = f"<b{ink('bad')}>attempt {step.attempts} failed:</b> {esc(step.failure)}"
+        return f"{title}: {failed} <b>Attempt {step.attempts + 1} {next_in(step, now)}.</b>"
+    if step.state != "running" or step.scheduled_without_worker:
+        return ""
+    words = f"{title}: {esc(step.doing or DEFAULT_DOING[step.name])}"
+    if step.failure:
+        earlier = f"the attempt before failed: {esc(step.failure)}"
+        words += f" <span{ink('muted')}>({earlier})</span>"
+    return words
+
+
+# --- the decision ----------------------------------------------------------------------------
+
+
+def is_asking(view: RunView) -> bool:
+    """Whether somebody has to decide at this moment."""
+    waiting = view.status is Status.AWAITING_APPROVAL and not view.closed
+    return waiting and view.review is not None
+
+
+def review_text(view: RunView, now: datetime, ink: Ink) -> str:
+    """What a person decides on: why, the remedy, what it binds to, until when."""
+    review = view.review
+    if review is None:
+        return ""
+    lead = f"Someone has to decide on review <span{ink('code')}>{esc(review.short)}</span>"
+    findings = "".join(f"<div{ink('gap')}>{finding(f, ink)}</div>" for f in review.findings)
+    bound = f"<div{ink('muted small')}>{esc(' · '.join(_bound(review, now)))}</div>"
+    return f"<div{ink('title gap')}>{lead}</div>{findings}{bound}"
+
+
+def finding(found: Finding, ink: Ink) -> str:
+    """One finding in two lines: level, address, message; the remedy."""
+    level = f"<b{ink(LEVEL_TONE[found.level])}>{esc(found.level)}</b>"
+    where = f" · <span{ink('code')}>{esc(found.address)}</span>" if found.address else ""
+    remedy = f"<br>Remedy: {prose(found.remedy, ink('code'))}" if found.remedy else ""
+    return f"{level}{where} · {prose(found.message, ink('code'))}{remedy}"
+
+
+def _bound(review: Review, now: datetime) -> list[str]:
+    until = parse_time(review.expires_at)
+    expires = f"until {review.expires_at}"
+    if until:
+        left = between(now, until)
+        expires = f"expires in {duration(left)}" if left else "expires now"
+    return [
+        review.summary,
+        f"state serial {review.state_serial}",
+        f"policy bundle {short_digest(review.bundle_digest)}",
+        f"Terraform {review.terraform_version}",
+        f"asked by {review.requested_by}",
+        expires,
+    ]
+
+
+def decisions(items: Iterable[Decision], ink: Ink) -> str:
+    """Each decision in one line: who, when, why; ignored ones say why they were."""
+    return "".join(f"<div>{_decision(item, ink)}</div>" for item in items)
+
+
+def _decision(item: Decision, ink: Ink) -> str:
+    at = parse_time(item.at)
+    when = f" at {clock(at)}" if at else ""
+    reason = f": “{esc(item.reason)}”" if item.reason else ""
+    who = f" by {esc(item.reviewer)}" if item.reviewer else ""
+    if item.outcome == "ignored":
+        lead = f"– ignored {esc(item.verb)}{who}{when}{reason}"
+        return f"<span{ink('muted')}>{lead} ({esc(item.why)})</span>"
+    tone, icon = ("ok", "✓") if item.outcome == "approved" else ("bad", "✕")
+    lead = f"<b{ink(tone)}>{icon} {item.outcome}</b>{who}{when}{reason}"
+    return f"{lead} <span{ink('muted')}>· by {item.via}</span>"
+
+
+# --- policy, outputs, foot -------------------------------------------------------------------
+
+
+def policy(verdict: Verdict | None, ink: Ink) -> str:
+    """The findings as a table, then OPA's own words."""
+    if verdict is None:
+        return f"<div{ink('muted')}>No policy has judged yet.</div>"
+    bundle = short_digest(verdict.bundle_digest)
+    said = f"<b>{findings_words(verdict)}</b>"
+    aside = f"OPA {esc(verdict.opa_version)} · policy bundle {esc(bundle)}"
+    lead = f"<div{ink('gap')}>{said} <span{ink('muted small')}>&ensp;{aside}</span></div>"
+    table = _findings(verdict.findings, ink) if verdict.findings else ""
+    text = ""
+    if verdict.text:
+        lead_in = f"<summary{ink('muted small')}>In OPA's own words</summary>"
+        text = f"<details>{lead_in}<pre{ink('pre')}>{esc(verdict.text)}</pre></details>"
+    return lead + table + text
+
+
+def _findings(found: Iterable[Finding], ink: Ink) -> str:
+    heads = "".join(f"<th{ink('th')}>{h}</th>" for h in ("Level", "Finding", "Remedy"))
+    rows = "".join(
+        f"<tr><td{ink('td nowrap')}><b{ink(LEVEL_TONE[f.level])}>{esc(f.level)}</b></td>"
+        f"<td{ink('td')}><span{ink('code')}>{esc(f.address)}</span><br>"
+        f"{prose(f.message, ink('code'))}"
+        f"<div{ink('muted small')}>{esc(f.title or f.rule)}</div></td>"
+        f"<td{ink('td')}>{prose(f.remedy, ink('code'))}</td></tr>"
+        for f in found
+    )
+    return f"<table{ink('table gap')}><thead><tr>{heads}</tr></thead><tbody>{rows}</tbody></table>"
+
+
+def outputs(values: Mapping[str, str], ink: Ink) -> str:
+    """Outputs as a table; a JSON string is shown without its quotes."""
+    if not values:
+        return ""
+    rows = "".join(
+        f"<tr><td{ink('td nowrap muted')}>{esc(name)}</td>"
+        f"<td{ink('td code wrap')}>{esc(_plain(text))}</td></tr>"
+        for name, text in values.items()
+    )
+    return f"<div{ink('title')}>Outputs</div><table{ink('table')}><tbody>{rows}</tbody></table>"
+
+
+def _plain(text: str) -> str:
+    try:
+        value = json.loads(text)
+    except ValueError:
+        return text
+    return value if isinstance(value, str) else text
+
+
+def heard(view: RunView, now: datetime, own_worker: str, ink: Ink) -> str:
+    """Who works on the run and when it was last heard of; a warning when that stops."""
+    contact = view.contact
+    who = "in this kernel" if contact.worker and contact.worker == own_worker else contact.worker
+    worker = f"worker: {esc(who or 'none yet')}"
+    if view.closed:
+        return f"<span{ink('muted')}>{worker} · run closed · {view.history_length} events</span>"
+    age = between(contact.last_heard, now)
+    last = f"last heard {duration(age)} ago" if contact.last_heard else "nothing heard yet"
+    tone = "ask" if _is_silent(contact, view, age) else "muted"
+    sign = "⚠ " if tone == "ask" else ""
+    return f"<span{ink(tone)}>{sign}{worker} · {last}</span>"
+
+
+def _is_silent(contact: Contact, view: RunView, age: float) -> bool:
+    return not contact.in_touch or (age > QUIET and any(s.state == "running" for s in view.steps))
