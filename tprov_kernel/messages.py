@@ -147,7 +147,7 @@ class RunRequest:
 
 @dataclass(frozen=True, kw_only=True)
 class InitJob:
-    """Input of `terraform_init`; ``only_if_warm`` asks not to start anything that needs a network."""
+    """Input of `terraform_init`; ``only_if_warm`` asks to do nothing that needs a network."""
 
     stack: str
     snapshot: Snapshot
@@ -288,8 +288,11 @@ class PlanResult:
     existing: list[ExistingObject] = field(default_factory=list)
     absent: list[str] = field(default_factory=list)
     """Addresses whose object the look-up found to be absent before the review."""
-    outputs: dict[str, str] = field(default_factory=dict)
-    """Current outputs, redacted, as JSON text; meaningful when nothing changes."""
+    items: dict[str, str] = field(default_factory=dict)
+    """Address to what is to happen to it and a keyed digest of how it will look: what an approval
+    covers (see `reconcile.py`)."""
+    present: list[str] = field(default_factory=list)
+    """Addresses that are in the refreshed state."""
 
 
 # --- evaluate_policy -------------------------------------------------------------------------
@@ -374,7 +377,7 @@ def short_digest(digest: str) -> str:
 def make_review(
     request: RunRequest, plan: PlanResult, verdict: Verdict, asked_at: str, expires_at: str
 ) -> Review:
-    """Build the review of a plan and its verdict; a pure function, so that an audit can repeat it."""
+    """Build the review of a plan and its verdict; pure, so that an audit can repeat it."""
     bound = {
         "snapshot_digest": request.snapshot.digest,
         "file_digest": plan.plan.file_digest,
@@ -467,7 +470,7 @@ class ApplyProgress:
     Attributes:
         done: Resources finished.
         total: Resources the plan acts on.
-        current: What Terraform is doing, in a sentence: 'creating temporalcloud_namespace.this (3 s)'.
+        current: What Terraform is doing: 'creating temporalcloud_namespace.this (3 s)'.
         pid: Terraform's process id on its worker.
     """
 
@@ -537,3 +540,4 @@ class RunResult:
     outputs: dict[str, str] = field(default_factory=dict)
     summary: str = ""
     review: str = ""
+    decisions: list[Decision] = field(default_factory=list)

@@ -164,7 +164,7 @@ def remote_settings(
     theirs = profile.address or ""
     if ours and theirs and ours != theirs:
         raise SettingsError(
-            f"TEMPORAL_HOST_URL ({ours}) and TEMPORAL_ADDRESS ({theirs}) name two different servers.",
+            f"TEMPORAL_HOST_URL ({ours}) and TEMPORAL_ADDRESS ({theirs}) name two servers.",
             remedy="Unset one of them.",
         )
     address = ours or theirs
@@ -181,7 +181,7 @@ def remote_settings(
     )
     if address.split(":")[0].endswith(".tmprl.cloud") and "." not in namespace:
         raise SettingsError(
-            f"The host {address} is a Temporal Cloud namespace, but the namespace is {namespace!r}.",
+            f"The host {address} is a Temporal Cloud namespace, the namespace is {namespace!r}.",
             remedy="Set TEMPORAL_NAMESPACE=<namespace>.<account>, as in the host's name.",
         )
     cert = _file(environ, "TEMPORAL_MTLS_TLS_CERT")

@@ -1,0 +1,511 @@
+"""What each step does, and whether a retry of it is of any use.
+
+Activities are methods of one object that holds what a worker has: settings, tools, keys, guard.
+Each one makes sure for itself that its stack's directory is ready on its own worker. Errors of
+`errors.py` become Temporal failures at one edge (`step`): retryable or not is decided there, once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import functools
+import json
+import os
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ParamSpec, Protocol, TypeVar
+
+from temporalio import activity
+from temporalio.exceptions import ApplicationError
+
+from tprov_kernel import opa, reconcile, terraform
+from tprov_kernel.cloud import CloudClient
+from tprov_kernel.errors import ReviewOutdated, TooLarge, TprovError
+from tprov_kernel.messages import (
+    ApplyJob,
+    ApplyProgress,
+    ApplyResult,
+    InitJob,
+    InitResult,
+    OutputJob,
+    OutputResult,
+    PlanJob,
+    PlanResult,
+    PolicyJob,
+    RecoverJob,
+    RecoverResult,
+    SavedPlan,
+    Snapshot,
+    Verdict,
+)
+from tprov_kernel.payloads.keyring import KeyRing
+from tprov_kernel.process import Guard, read_exit_file
+from tprov_kernel.redaction import (
+    Redacted,
+    Scrubber,
+    ephemeral_variables,
+    plan_view,
+    redact_outputs,
+    redact_plan,
+)
+from tprov_kernel.settings import Settings
+from tprov_kernel.stacks import StackDirectory, needs_network, state_addresses, uses_provider
+from tprov_kernel.terraform import Terraform
+from tprov_kernel.toolchain import Toolchain
+
+MAX_SEALED_PLAN = 1_200_000
+"""Characters of a sealed plan file; with a snapshot of 600,000 an input stays below 2 MB."""
+
+PROVIDER = "temporalio/temporalcloud"
+CACHED_PLANS = 16
+
+P = ParamSpec("P")
+T = TypeVar("T")
+ActivityFunction = Callable[..., Awaitable[Any]]
+
+
+def step(function: Callable[P, Awaitable[T]]) -> Callable[P, Awaitable[T]]:
+    """The activities' edge: our errors become failures that say whether a retry is of any use."""
+
+    @functools.wraps(function)
+    async def at_the_edge(*args: P.args, **kwargs: P.kwargs) -> T:
+        try:
+            return await function(*args, **kwargs)
+        except TprovError as error:
+            raise ApplicationError(
+                error.message,
+                error.remedy,
+                type=type(error).__name__,
+                non_retryable=not error.retryable,
+            ) from error
+
+    return at_the_edge
+
+
+class _Job(Protocol):
+    @property
+    def stack(self) -> str: ...
+    @property
+    def snapshot(self) -> Snapshot: ...
+    @property
+    def suffix(self) -> str: ...
+    @property
+    def heartbeat(self) -> float: ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Bench:
+    """A stack's directory, locked and ready, and the Terraform in it."""
+
+    stack: StackDirectory
+    terraform: Terraform
+    lock: int
+
+
+class Activities:
+    """The steps of a run.
+
+    Args:
+        settings: Where things are; credentials are here, in the worker, and nowhere else.
+        toolchain: Terraform, OPA, and the provider's mirror.
+        key_ring: Opens snapshots and plans, seals plans.
+        guard: Owns every program that a step starts.
+    """
+
+    def __init__(
+        self, *, settings: Settings, toolchain: Toolchain, key_ring: KeyRing, guard: Guard
+    ) -> None:
+        self._settings = settings
+        self._tools = toolchain
+        self._keys = key_ring
+        self._guard = guard
+        self._cloud = CloudClient(settings.cloud)
+        self._plans: OrderedDict[str, tuple[bytes, Redacted]] = OrderedDict()
+        self._own_secrets = frozenset(filter(None, [settings.cloud.api_key, settings.api_key]))
+
+    def all(self) -> list[ActivityFunction]:
+        """Every activity, under its public name."""
+        return [
+            self.terraform_init,
+            self.terraform_plan,
+            self.evaluate_policy,
+            self.terraform_apply,
+            self.recover_apply,
+            self.terraform_output,
+        ]
+
+    # --- the steps ---------------------------------------------------------------------------
+
+    @activity.defn
+    @step
+    async def terraform_init(self, job: InitJob) -> InitResult:
+        """Unpack the snapshot and initialise it; asked to be quick, do it only when that is so."""
+        directory = StackDirectory(self._settings.stacks, job.stack)
+        directory.unpack(job.snapshot, self._keys)
+        # A local activity neither heartbeats nor may it wait for a network.
+        if job.only_if_warm and needs_network(directory.root, mirrored=[PROVIDER]):
+            return InitResult(done=False)
+        async with self._beating(job), self._ready(job):
+            return InitResult(
+                done=True,
+                terraform_version=self._tools.terraform.version,
+                providers={PROVIDER: self._tools.provider.version},
+            )
+
+    @activity.defn
+    @step
+    async def terraform_plan(self, job: PlanJob) -> PlanResult:
+        """Check key and endpoint, plan the snapshot, and ask the Cloud what exists already."""
+        async with self._beating(job), self._ready(job) as bench:
+            account = await self._preflight(bench)
+            plan_file = bench.stack.path / "tfplan"
+            state = await bench.terraform.state()
+            with _imports(bench.terraform.directory, job.adopt), _deleted_after(plan_file):
+                planned = await bench.terraform.plan(plan_file, destroy=job.action == "destroy")
+                content = plan_file.read_bytes()
+                shown = await bench.terraform.show(plan_file)
+            plan, redacted = await self._remember(
+                self._keys.mac(content), shown, bench.terraform.directory
+            )
+            sealed = await asyncio.to_thread(self._keys.seal, content, kind="plan")
+            if len(sealed) > MAX_SEALED_PLAN:
+                raise TooLarge(
+                    f"The plan is {len(sealed) / 1e6:.1f} MB; at most"
+                    f" {MAX_SEALED_PLAN / 1e6:.1f} MB can travel with a run.",
+                    remedy="Split the configuration into several stacks.",
+                )
+            creates = reconcile.planned_creates(plan)
+            wanted = {a: named for a, named in creates.items() if a not in job.adopt}
+            existing, absent = await reconcile.look_up(wanted, self._cloud)
+            return PlanResult(
+                has_changes=planned.has_changes,
+                plan=SavedPlan(
+                    sealed=sealed,
+                    file_digest=self._keys.mac(content),
+                    meaning_digest=_meaning(plan, self._keys),
+                    state_lineage=str(state.get("lineage", "")),
+                    state_serial=int(state.get("serial", 0)),
+                    terraform_version=self._tools.terraform.version,
+                ),
+                view=plan_view(redacted),
+                account=account,
+                existing=existing,
+                absent=absent,
+                items=reconcile.items(plan, self._keys.mac),
+                present=reconcile.present(plan),
+            )
+
+    @activity.defn
+    @step
+    async def evaluate_policy(self, job: PolicyJob) -> Verdict:
+        """Let OPA judge the real plan, on its standard input; what comes back is scrubbed."""
+        async with self._beating(job):
+            shown, redacted = await self._recall(job, job.plan)
+            return await opa.evaluate(
+                self._tools.opa,
+                self._guard,
+                bundle=self._settings.policies,
+                plan=shown,
+                scrub=redacted.scrubber.text,
+                timeout=30,
+            )
+
+    @activity.defn
+    @step
+    async def terraform_apply(self, job: ApplyJob) -> ApplyResult:
+        """Apply the saved plan, and nothing else; its heartbeats are Terraform's own progress."""
+        first = ApplyProgress(done=0, total=0, current="starting terraform")
+        async with self._beating(job, first=first) as beat:
+            return await _to_its_end(asyncio.create_task(self._apply(job, beat)), beat)
+
+    @activity.defn
+    @step
+    async def recover_apply(self, job: RecoverJob) -> RecoverResult:
+        """After an apply of unknown outcome: read the journal, look up, tell what is ours."""
+        # Taking the stack's lock proves that no Terraform of it is at work on this machine.
+        async with self._beating(job), self._ready(job, patience=600) as bench:
+            entries = [
+                e for e in bench.stack.journal() if e.fields.get("plan") == job.plan.file_digest
+            ]
+            begun = [e for e in entries if e.event == "apply_begun"]
+            if not begun:
+                return RecoverResult(finished=False, story=["The apply had not begun."])
+            ended = [e for e in entries if e.event == "apply_ended" and e.at >= begun[-1].at]
+            left = read_exit_file(bench.stack.exit_file)
+            code = ended[-1].fields["code"] if ended else left.returncode if left else None
+            if code == 0:
+                return RecoverResult(
+                    finished=True, story=["The journal proves that Terraform finished this plan."]
+                )
+            await self._preflight(bench)
+            return await self._find_what_was_made(job, bench, begun=begun[-1].at)
+
+    @activity.defn
+    @step
+    async def terraform_output(self, job: OutputJob) -> OutputResult:
+        """Read the outputs; what is sensitive does not leave the activity."""
+        async with self._beating(job), self._ready(job) as bench:
+            outputs = await bench.terraform.output()
+            return OutputResult(outputs=redact_outputs(outputs, Scrubber(self._own_secrets)))
+
+    # --- parts of steps ----------------------------------------------------------------------
+
+    async def _preflight(self, bench: _Bench) -> str:
+        """One cheap authenticated call: the provider itself only warns about a wrong key."""
+        if not uses_provider(bench.terraform.directory, PROVIDER):
+            return ""
+        account = await self._cloud.check()
+        bench.terraform.environment.setdefault("TEMPORAL_CLOUD_ALLOWED_ACCOUNT_ID", account.id)
+        return account.id
+
+    async def _apply(self, job: ApplyJob, beat: Heartbeat) -> ApplyResult:
+        async with self._ready(job) as bench:
+            await self._check_is_what_was_reviewed(job, bench)
+            _, redacted = await self._recall(job, job.plan, bench=bench)
+            await self._preflight(bench)
+            plan_file = bench.stack.path / "tfplan"
+            with _deleted_after(plan_file):
+                _write_private(plan_file, self._keys.unseal(job.plan.sealed, kind="plan"))
+                bench.stack.exit_file.unlink(missing_ok=True)
+                bench.stack.record("apply_begun", plan=job.plan.file_digest)
+                ended = await bench.terraform.apply(
+                    plan_file,
+                    lock=bench.lock,
+                    exit_file=bench.stack.exit_file,
+                    interrupt=beat.interrupt,
+                    on_event=_Progress(beat, total=_actions(redacted)),
+                )
+                code = ended.completed.returncode
+                bench.stack.record("apply_ended", plan=job.plan.file_digest, code=code)
+        if code == 0:
+            return terraform.applied(ended.events)
+        error = terraform.failure("apply", terraform.diagnostics(ended.events), ended.completed)
+        scrub = redacted.scrubber.text
+        raise type(error)(scrub(error.message), remedy=error.remedy)
+
+    async def _check_is_what_was_reviewed(self, job: ApplyJob, bench: _Bench) -> None:
+        content = self._keys.unseal(job.plan.sealed, kind="plan")
+        if self._keys.mac(content) != job.plan.file_digest:
+            raise ReviewOutdated("The plan file is not the one that was reviewed.")
+        if self._tools.terraform.version != job.plan.terraform_version:
+            raise ReviewOutdated(
+                f"The plan was written by Terraform {job.plan.terraform_version}, this worker has"
+                f" {self._tools.terraform.version}.",
+                remedy="Use one Terraform for a run, or start it again.",
+            )
+        state = await bench.terraform.state()
+        now = (str(state.get("lineage", "")), int(state.get("serial", 0)))
+        if now != (job.plan.state_lineage, job.plan.state_serial):
+            raise ReviewOutdated(
+                f"The state has moved on since the plan was made (serial {job.plan.state_serial},"
+                f" now {now[1]}).",
+                remedy="Start the run again: it plans from the state as it is.",
+            )
+        if opa.bundle_digest(self._settings.policies) != job.bundle_digest:
+            raise ReviewOutdated(
+                "The policies have changed since they judged this plan.",
+                remedy="Start the run again: the plan is judged by the policies as they are.",
+            )
+
+    async def _find_what_was_made(
+        self, job: RecoverJob, bench: _Bench, *, begun: float
+    ) -> RecoverResult:
+        shown, _ = await self._recall(job, job.plan, bench=bench)
+        in_state = state_addresses(await bench.terraform.state())
+        creates = reconcile.planned_creates(json.loads(shown))
+        missing = {a: named for a, named in creates.items() if a not in in_state}
+        existing, _ = await reconcile.look_up(missing, self._cloud)
+        ours = {
+            found.address: found.id
+            for found in existing
+            if reconcile.is_ours(found, absent=job.absent, begun=begun)
+        }
+        story = [f"Terraform was cut off; {len(in_state)} resources are in the state."]
+        story += [f"{f.type} {f.name!r} exists ({f.id}) but is not in the state." for f in existing]
+        return RecoverResult(
+            finished=False,
+            adopt=ours,
+            foreign=[found for found in existing if found.address not in ours],
+            story=story,
+        )
+
+    async def _remember(
+        self, digest: str, shown: bytes, directory: Path
+    ) -> tuple[dict[str, Any], Redacted]:
+        plan, redacted = await asyncio.to_thread(self._redact, shown, directory)
+        self._plans[digest] = (shown, redacted)
+        while len(self._plans) > CACHED_PLANS:
+            self._plans.popitem(last=False)
+        return plan, redacted
+
+    def _redact(self, shown: bytes, directory: Path) -> tuple[dict[str, Any], Redacted]:
+        plan = json.loads(shown)
+        sources = [file.read_text(errors="replace") for file in directory.glob("*.tf*")]
+        ephemeral = ephemeral_variables(sources)
+        return plan, redact_plan(plan, known=self._own_secrets, ephemeral=ephemeral)
+
+    async def _recall(
+        self, job: _Job, plan: SavedPlan, *, bench: _Bench | None = None
+    ) -> tuple[bytes, Redacted]:
+        """A plan's JSON: from memory, else from the sealed plan file, on whatever worker."""
+        if plan.file_digest in self._plans:
+            return self._plans[plan.file_digest]
+        if bench is None:
+            async with self._ready(job) as ready:
+                return await self._recall(job, plan, bench=ready)
+        plan_file = bench.stack.path / "tfplan"
+        with _deleted_after(plan_file):
+            _write_private(plan_file, self._keys.unseal(plan.sealed, kind="plan"))
+            shown = await bench.terraform.show(plan_file)
+        await self._remember(plan.file_digest, shown, bench.terraform.directory)
+        return self._plans[plan.file_digest]
+
+    @contextlib.asynccontextmanager
+    async def _ready(self, job: _Job, *, patience: float = 30) -> AsyncIterator[_Bench]:
+        """Lock the stack on this machine, unpack the snapshot, make sure that it is initialised."""
+        directory = StackDirectory(self._settings.stacks, job.stack)
+        async with directory.lock(patience=patience) as lock:
+            directory.unpack(job.snapshot, self._keys)
+            program = Terraform(
+                tool=self._tools.terraform,
+                guard=self._guard,
+                directory=directory.root,
+                cli_config=self._cli_config(),
+                cloud=self._settings.cloud,
+                suffix=job.suffix,
+            )
+            stamp = directory.path / "initialised"
+            want = f"{job.snapshot.digest} {self._tools.terraform.version}"
+            ready = (directory.root / ".terraform").is_dir() or not stamp.exists()
+            if not (stamp.exists() and stamp.read_text() == want and ready):
+                await program.init()
+                stamp.write_text(want)
+            yield _Bench(stack=directory, terraform=program, lock=lock)
+
+    def _cli_config(self) -> Path:
+        path = self._settings.home / "terraform.rc"
+        text = self._tools.cli_config()
+        if not path.exists() or path.read_text() != text:
+            _write_private(path.with_suffix(f".{os.getpid()}"), text.encode())
+            path.with_suffix(f".{os.getpid()}").replace(path)
+        return path
+
+    @contextlib.asynccontextmanager
+    async def _beating(self, job: _Job, first: object = None) -> AsyncIterator[Heartbeat]:
+        """Heartbeat until the step is over; a real cancel request sets `interrupt`."""
+        beat = Heartbeat(first)
+        if activity.info().is_local:
+            yield beat
+            return
+        task = asyncio.create_task(beat.run(every=min(job.heartbeat / 4, 1.0)))
+        try:
+            yield beat
+        finally:
+            task.cancel()
+
+
+class Heartbeat:
+    """Tells the server that a step is alive, and how far it is."""
+
+    def __init__(self, first: object) -> None:
+        self.details = first
+        self.interrupt = asyncio.Event()
+
+    def say(self, details: object) -> None:
+        """Send these details now, and with every later beat."""
+        self.details = details
+        self._beat()
+
+    async def run(self, *, every: float) -> None:
+        """Beat every so many seconds, for ever."""
+        while True:
+            self._beat()
+            details = activity.cancellation_details()
+            if details is not None and details.cancel_requested:
+                self.interrupt.set()
+            await asyncio.sleep(every)
+
+    def _beat(self) -> None:
+        if self.details is None:
+            activity.heartbeat()
+        else:
+            activity.heartbeat(self.details)
+
+
+class _Progress:
+    """Turns Terraform's events into heartbeats."""
+
+    def __init__(self, beat: Heartbeat, *, total: int) -> None:
+        self._beat = beat
+        self._total = total
+        self._done = 0
+
+    def __call__(self, event: terraform.Event) -> None:
+        self._done += event.get("type") == "apply_complete"
+        if words := terraform.progress_words(event):
+            self._beat.say(ApplyProgress(done=self._done, total=self._total, current=words))
+
+
+def _actions(redacted: Redacted) -> int:
+    changes = redacted.plan.get("resource_changes", [])
+    return sum(c["change"]["actions"] not in (["no-op"], ["read"]) for c in changes)
+
+
+async def _to_its_end(work: asyncio.Task[T], beat: Heartbeat) -> T:
+    """Wait for an apply whatever happens to the activity: only a real request interrupts it.
+
+    A heartbeat that timed out (a server restart, a laptop asleep) cancels the activity too; then
+    Terraform finishes, and its outcome is in the journal, where recovery looks first.
+    """
+    while True:
+        try:
+            return await asyncio.shield(work)
+        except asyncio.CancelledError:
+            if work.cancelled():
+                raise
+            details = activity.cancellation_details()
+            if details is not None and details.worker_shutdown:
+                work.cancel()  # leaves Terraform to the guard
+                raise
+            if details is not None and details.cancel_requested:
+                beat.interrupt.set()
+
+
+def _meaning(plan: dict[str, Any], keys: KeyRing) -> str:
+    """Keyed digest of what a plan means: equal for two plans of the same thing."""
+    parts = ("variables", "resource_changes", "output_changes", "resource_drift", "configuration")
+    text = json.dumps({p: plan.get(p) for p in parts}, sort_keys=True, separators=(",", ":"))
+    return keys.mac(text.encode())
+
+
+@contextlib.contextmanager
+def _deleted_after(path: Path) -> Iterator[None]:
+    """A plan file holds secrets: it is on disk only while Terraform needs it."""
+    path.unlink(missing_ok=True)
+    try:
+        yield
+    finally:
+        path.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def _imports(directory: Path, adopt: dict[str, str]) -> Iterator[None]:
+    """Import blocks for what recovery adopts, beside the configuration while it is planned."""
+    path = directory / "tprov_adopt.tf"
+    path.unlink(missing_ok=True)
+    if adopt:
+        blocks = [f"import {{\n  to = {a}\n  id = {json.dumps(i)}\n}}\n" for a, i in adopt.items()]
+        _write_private(path, "\n".join(blocks).encode())
+    try:
+        yield
+    finally:
+        path.unlink(missing_ok=True)
+
+
+def _write_private(path: Path, content: bytes) -> None:
+    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(handle, "wb") as file:
+        file.write(content)

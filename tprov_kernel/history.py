@@ -1,0 +1,399 @@
+"""Folds a run's history, and what is pending, into the `RunView` that people look at.
+
+Both need a server but no worker, so they tell the truth when nobody works on the run.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any, TypeVar
+
+from google.protobuf.timestamp_pb2 import Timestamp
+from temporalio.api.common.v1 import Payload
+from temporalio.api.enums.v1 import (
+    EventType,
+    PendingActivityState,
+    PendingWorkflowTaskState,
+    WorkflowTaskFailedCause,
+)
+from temporalio.api.failure.v1 import Failure
+from temporalio.api.history.v1 import HistoryEvent
+from temporalio.api.workflow.v1 import PendingActivityInfo
+from temporalio.api.workflowservice.v1 import DescribeWorkflowExecutionResponse
+from temporalio.converter import DataConverter
+from temporalio.exceptions import ActivityError, ApplicationError, TimeoutError
+
+from tprov_kernel.messages import (
+    ApplyProgress,
+    ApplyResult,
+    PlanResult,
+    RecoverResult,
+    RunRequest,
+    RunResult,
+    Status,
+    Verdict,
+    progress_of,
+)
+from tprov_kernel.observe import RunView, Span, StepName
+
+STUCK_AFTER = 1.5
+"""Seconds that a task may wait for a worker before people are told."""
+
+_STEP_OF_ACTIVITY: dict[str, StepName] = {
+    "terraform_init": "init",
+    "terraform_plan": "plan",
+    "evaluate_policy": "policy",
+    "terraform_apply": "apply",
+    "recover_apply": "apply",
+    "terraform_output": "output",
+}
+_STEP_OF_STATUS: dict[Status, StepName] = {
+    Status.INITIALIZING: "init",
+    Status.PLANNING: "plan",
+    Status.POLICY_CHECKING: "policy",
+    Status.AWAITING_APPROVAL: "approval",
+    Status.APPLYING: "apply",
+    Status.DESTROYING: "apply",
+    Status.RECOVERING: "apply",
+}
+_CLOSE = {
+    EventType.EVENT_TYPE_WORKFLOW_EXECUTION_COMPLETED: "COMPLETED",
+    EventType.EVENT_TYPE_WORKFLOW_EXECUTION_FAILED: "FAILED",
+    EventType.EVENT_TYPE_WORKFLOW_EXECUTION_CANCELED: "CANCELED",
+    EventType.EVENT_TYPE_WORKFLOW_EXECUTION_TERMINATED: "TERMINATED",
+    EventType.EVENT_TYPE_WORKFLOW_EXECUTION_TIMED_OUT: "TIMED_OUT",
+    EventType.EVENT_TYPE_WORKFLOW_EXECUTION_CONTINUED_AS_NEW: "CONTINUED_AS_NEW",
+}
+_HARMLESS = {
+    WorkflowTaskFailedCause.WORKFLOW_TASK_FAILED_CAUSE_UNHANDLED_COMMAND,
+    WorkflowTaskFailedCause.WORKFLOW_TASK_FAILED_CAUSE_RESET_WORKFLOW,
+    WorkflowTaskFailedCause.WORKFLOW_TASK_FAILED_CAUSE_FORCE_CLOSE_COMMAND,
+}
+
+T = TypeVar("T")
+
+
+class Fold:
+    """Folds events, then pending activities, into `view`.
+
+    Args:
+        converter: Decodes payloads; what it cannot decode leaves its part of the view empty.
+        workflow_id: The run's workflow id.
+        run_id: The run.
+    """
+
+    def __init__(self, converter: DataConverter, *, workflow_id: str, run_id: str) -> None:
+        self._converter = converter
+        self._scheduled: dict[int, str] = {}
+        self._ids: dict[int, str] = {}
+        self._open: set[str] = set()
+        self._began: dict[int, tuple[datetime, int]] = {}
+        self.view = RunView(
+            workflow_id=workflow_id, run_id=run_id, stack=workflow_id.removeprefix("stack-")
+        )
+
+    # --- history -----------------------------------------------------------------------------
+
+    async def feed(self, event: HistoryEvent) -> None:
+        """Take the next event of the history."""
+        at = _time(event.event_time)
+        self._set(history_length=event.event_id)
+        match event.event_type:
+            case EventType.EVENT_TYPE_WORKFLOW_EXECUTION_STARTED:
+                await self._on_started(event, at)
+            case EventType.EVENT_TYPE_UPSERT_WORKFLOW_SEARCH_ATTRIBUTES:
+                self._on_status(event, at)
+            case EventType.EVENT_TYPE_MARKER_RECORDED:
+                self._on_local_activity(event, at)
+            case EventType.EVENT_TYPE_ACTIVITY_TASK_SCHEDULED:
+                scheduled = event.activity_task_scheduled_event_attributes
+                self._scheduled[event.event_id] = scheduled.activity_type.name
+                self._open.add(scheduled.activity_id)
+                self._ids[event.event_id] = scheduled.activity_id
+            case EventType.EVENT_TYPE_ACTIVITY_TASK_STARTED:
+                begun = event.activity_task_started_event_attributes
+                self._began[begun.scheduled_event_id] = (at, begun.attempt)
+                self._contact(worker=begun.identity)
+            case EventType.EVENT_TYPE_ACTIVITY_TASK_COMPLETED:
+                done = event.activity_task_completed_event_attributes
+                await self._on_done(done.scheduled_event_id, at, done.result.payloads)
+            case EventType.EVENT_TYPE_ACTIVITY_TASK_FAILED:
+                failed = event.activity_task_failed_event_attributes
+                await self._on_failed(failed.scheduled_event_id, at, failed.failure)
+            case EventType.EVENT_TYPE_ACTIVITY_TASK_TIMED_OUT:
+                late = event.activity_task_timed_out_event_attributes
+                await self._on_failed(late.scheduled_event_id, at, late.failure)
+            case EventType.EVENT_TYPE_ACTIVITY_TASK_CANCELED:
+                gone = event.activity_task_canceled_event_attributes.scheduled_event_id
+                self._close_attempt(gone, at, failed="cancelled")
+            case EventType.EVENT_TYPE_WORKFLOW_TASK_COMPLETED:
+                self._set(task_failure="")
+                self._contact(worker=event.workflow_task_completed_event_attributes.identity)
+            case EventType.EVENT_TYPE_WORKFLOW_TASK_FAILED:
+                await self._on_task_failed(event)
+            case _ if event.event_type in _CLOSE:
+                await self._on_closed(event, at)
+
+    async def _on_started(self, event: HistoryEvent, at: datetime) -> None:
+        started = event.workflow_execution_started_event_attributes
+        self._set(started=at)
+        self._contact(task_queue=started.task_queue.name)
+        request = await self._decode(started.input.payloads, RunRequest)
+        if request is not None:
+            self._set(
+                stack=request.stack,
+                directory=request.directory,
+                action=request.action,
+                requested_by=request.requested_by,
+            )
+
+    def _on_status(self, event: HistoryEvent, at: datetime) -> None:
+        attributes = event.upsert_workflow_search_attributes_event_attributes.search_attributes
+        payload = attributes.indexed_fields.get("provisionStatus")
+        if payload is None:
+            return
+        with contextlib.suppress(ValueError):
+            self._enter(Status(json.loads(payload.data)), at)
+
+    def _enter(self, status: Status, at: datetime) -> None:
+        former = self.view.status
+        self._set(status=status, progress=max(progress_of(status), 0))
+        if former == Status.AWAITING_APPROVAL:
+            step = self.view.step("approval")
+            spans = tuple(replace(s, end=at) if s.end is None else s for s in step.spans)
+            self._step("approval", state="done", ended=at, spans=spans, attempts=1)
+        name = _STEP_OF_STATUS.get(status)
+        if name is None:
+            return
+        step = self.view.step(name)
+        if status == Status.AWAITING_APPROVAL:
+            asked = Span(kind="human", start=at, end=None, note="waiting for a person")
+            self._step(name, state="asking", started=at, ended=None, spans=(*step.spans, asked))
+        else:
+            self._step(name, state="running", started=step.started or at, ended=None)
+
+    def _on_local_activity(self, event: HistoryEvent, at: datetime) -> None:
+        marker = event.marker_recorded_event_attributes
+        if marker.marker_name != "core_local_activity":
+            return
+        with contextlib.suppress(ValueError, KeyError, IndexError, TypeError):
+            data = json.loads(marker.details["data"].payloads[0].data)
+            name = _STEP_OF_ACTIVITY[data["activity_type"]]
+            step = self.view.step(name)
+            start = step.started or at
+            ok = not marker.HasField("failure")
+            span = Span(kind="ok" if ok else "failed", start=start, end=at, note="local activity")
+            self._step(name, attempts=int(data.get("attempt", 1)), spans=(*step.spans, span))
+            if ok:
+                self._step(name, state="done", ended=at)
+
+    async def _on_done(self, scheduled: int, at: datetime, payloads: Sequence[Payload]) -> None:
+        activity = self._scheduled.get(scheduled, "")
+        self._close_attempt(scheduled, at)
+        match activity:
+            case "terraform_plan":
+                plan = await self._decode(payloads, PlanResult)
+                if plan is not None:
+                    self._set(plan=plan.view)
+            case "evaluate_policy":
+                verdict = await self._decode(payloads, Verdict)
+                if verdict is not None:
+                    count = len(verdict.findings)
+                    note = "allowed" if not count else f"{count} finding{'s' * (count > 1)}"
+                    self._set(verdict=verdict)
+                    self._step("policy", note=note)
+            case "terraform_apply":
+                result = await self._decode(payloads, ApplyResult)
+                if result is not None:
+                    self._step("apply", note=_count(result))
+            case "recover_apply":
+                found = await self._decode(payloads, RecoverResult)
+                if found is not None:
+                    self._set(story=(*self.view.story, *found.story))
+
+    async def _on_failed(self, scheduled: int, at: datetime, failure: Failure) -> None:
+        words, _ = await self._words(failure)
+        self._close_attempt(scheduled, at, failed=words)
+
+    def _close_attempt(self, scheduled: int, at: datetime, failed: str = "") -> None:
+        self._open.discard(self._ids.get(scheduled, ""))
+        name = _STEP_OF_ACTIVITY.get(self._scheduled.get(scheduled, ""))
+        if name is None:
+            return
+        started, attempt = self._began.get(scheduled, (at, 1))
+        step = self.view.step(name)
+        spans = _before(step.spans, started)
+        kind = Span(kind="failed" if failed else "ok", start=started, end=at, note=failed)
+        self._step(
+            name,
+            state="failed" if failed else "done",
+            attempts=attempt,
+            ended=at,
+            failure=failed,
+            next_attempt=None,
+            doing="",
+            scheduled_without_worker=False,
+            spans=(*spans, kind),
+        )
+
+    async def _on_task_failed(self, event: HistoryEvent) -> None:
+        failed = event.workflow_task_failed_event_attributes
+        if failed.cause not in _HARMLESS:
+            words, _ = await self._words(failed.failure)
+            cause = WorkflowTaskFailedCause.Name(failed.cause)
+            short = cause.removeprefix("WORKFLOW_TASK_FAILED_CAUSE_").replace("_", " ").lower()
+            self._set(task_failure=words or short)
+
+    async def _on_closed(self, event: HistoryEvent, at: datetime) -> None:
+        self._set(closed=True, ended=at, close_state=_CLOSE[event.event_type], task_failure="")
+        if event.event_type == EventType.EVENT_TYPE_WORKFLOW_EXECUTION_COMPLETED:
+            payloads = event.workflow_execution_completed_event_attributes.result.payloads
+            result = await self._decode(payloads, RunResult)
+            if result is not None:
+                decisions = tuple(result.decisions)
+                self._set(status=result.status, outputs=result.outputs, decisions=decisions)
+        elif event.event_type == EventType.EVENT_TYPE_WORKFLOW_EXECUTION_FAILED:
+            failure = event.workflow_execution_failed_event_attributes.failure
+            words, remedy = await self._words(failure)
+            self._set(failure=words, remedy=remedy)
+        elif self.view.close_state == "TERMINATED":
+            reason = event.workflow_execution_terminated_event_attributes.reason
+            self._set(failure=f"The run was terminated{f': {reason}' if reason else ''}.")
+        ended = {"COMPLETED": "done"}.get(self.view.close_state, "failed")
+        for step in self.view.steps:
+            spans = tuple(replace(s, end=at) if s.end is None else s for s in step.spans)
+            if step.state in ("running", "retrying", "asking"):
+                self._step(step.name, state=ended, ended=at, next_attempt=None, spans=spans)
+            elif step.state == "waiting":
+                self._step(step.name, state="skipped")
+        self._set(progress=100)
+
+    # --- what is pending ---------------------------------------------------------------------
+
+    async def pending(self, described: DescribeWorkflowExecutionResponse, now: datetime) -> None:
+        """Take what is under way: attempts, heartbeats, and whether a worker is missing."""
+        stuck = False
+        for activity in described.pending_activities:
+            name = _STEP_OF_ACTIVITY.get(activity.activity_type.name)
+            if name is not None and not self.view.closed:
+                stuck = await self._pending_activity(name, activity, now) or stuck
+        task = described.pending_workflow_task
+        if task.state == PendingWorkflowTaskState.PENDING_WORKFLOW_TASK_STATE_SCHEDULED:
+            stuck = stuck or _seconds_since(task.scheduled_time, now) > STUCK_AFTER
+        self._contact(pollers=0 if stuck else None)
+
+    async def _pending_activity(
+        self, name: StepName, activity: PendingActivityInfo, now: datetime
+    ) -> bool:
+        """Show an activity that is not over; tell whether it waits in vain for a worker."""
+        running = activity.state == PendingActivityState.PENDING_ACTIVITY_STATE_STARTED
+        started = _time(activity.last_started_time) if activity.last_started_time.seconds else None
+        failure = ""
+        if activity.HasField("last_failure"):
+            failure, _ = await self._words(activity.last_failure)
+        due = _time(activity.scheduled_time)
+        spans = self.view.step(name).spans
+        if running and started:
+            spans = (*_before(spans, started), Span(kind="running", start=started, end=None))
+        elif failure and started:
+            ended = _time(activity.last_attempt_complete_time)
+            failed = Span(kind="failed", start=started, end=ended, note=failure)
+            wait = Span(kind="backoff", start=ended, end=max(due, ended))
+            spans = (*_before(spans, started), failed, wait)
+        in_vain = not running and (now - due).total_seconds() > STUCK_AFTER
+        doing = await self._doing(activity) if running else ""
+        if activity.activity_id not in self._open:
+            return False  # its end was read from the history while we looked at an older answer
+        self._step(
+            name,
+            state="retrying" if failure and not running else "running",
+            attempts=activity.attempt if running else activity.attempt - 1,
+            failure=failure,
+            next_attempt=due if failure and not running else None,
+            doing=doing,
+            scheduled_without_worker=in_vain,
+            spans=spans,
+        )
+        if running and activity.last_worker_identity:
+            self._contact(worker=activity.last_worker_identity)
+        return in_vain
+
+    async def _doing(self, activity: PendingActivityInfo) -> str:
+        if activity.activity_type.name != "terraform_apply":
+            return ""
+        progress = await self._decode(activity.heartbeat_details.payloads, ApplyProgress)
+        if progress is None:
+            return ""
+        if progress.total:
+            done = 70 + 25 * progress.done // progress.total
+            self._set(progress=max(self.view.progress, done))
+        return progress.current
+
+    # --- helpers -----------------------------------------------------------------------------
+
+    async def _decode(self, payloads: Sequence[Payload], kind: type[T]) -> T | None:
+        if not payloads:
+            return None
+        try:
+            values = await self._converter.decode(payloads, [kind])
+        except Exception:  # a stranger's payload, or a key that is gone: the view goes without it
+            return None
+        return values[0] if isinstance(values[0], kind) else None
+
+    async def _words(self, failure: Failure) -> tuple[str, str]:
+        """What a failure says to people, and its remedy."""
+        copy = Failure()
+        copy.CopyFrom(failure)
+        try:
+            error: BaseException | None = await self._converter.decode_failure(copy)
+        except Exception:
+            return failure.message, ""
+        if isinstance(error, ActivityError):
+            error = error.cause
+        if isinstance(error, TimeoutError):
+            kind = (error.type.name if error.type else "TIMEOUT").replace("_", " ").lower()
+            return f"No sign of life from its worker ({kind} time-out).", ""
+        if isinstance(error, ApplicationError):
+            remedy = error.details[0] if error.details else ""
+            return error.message, remedy if isinstance(remedy, str) else ""
+        return str(error), ""
+
+    def _set(self, **changes: Any) -> None:
+        self.view = replace(self.view, **changes)
+
+    def _step(self, name: StepName, **changes: Any) -> None:
+        steps = tuple(replace(s, **changes) if s.name == name else s for s in self.view.steps)
+        self._set(steps=steps)
+
+    def _contact(self, **changes: Any) -> None:
+        self._set(contact=replace(self.view.contact, **changes))
+
+
+def _before(spans: Sequence[Span], moment: datetime) -> tuple[Span, ...]:
+    """The spans that began before a moment, the last wait cut off there."""
+    kept = [s for s in spans if s.start < moment]
+    if kept and (kept[-1].end is None or kept[-1].end > moment):
+        kept[-1] = replace(kept[-1], end=moment)
+    return tuple(kept)
+
+
+def _time(stamp: Timestamp) -> datetime:
+    return stamp.ToDatetime(UTC)
+
+
+def _seconds_since(stamp: Timestamp, now: datetime) -> float:
+    return (now - _time(stamp)).total_seconds()
+
+
+def _count(result: ApplyResult) -> str:
+    counts = {
+        "imported": result.imported,
+        "added": result.added,
+        "changed": result.changed,
+        "destroyed": result.destroyed,
+    }
+    return ", ".join(f"{n} {word}" for word, n in counts.items() if n) or "nothing to do"

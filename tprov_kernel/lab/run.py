@@ -1,0 +1,256 @@
+"""One run as a notebook holds it: its card, and a way to wait for it."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as FutureTimeout
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from time import monotonic
+from typing import Literal
+
+from temporalio.client import Client
+
+from tprov_kernel import runs
+from tprov_kernel.errors import DecisionRefused, TprovError
+from tprov_kernel.lab.runtime import Runtime
+from tprov_kernel.messages import Status
+from tprov_kernel.observe import RunView
+from tprov_kernel.watch import Watcher
+from tprov_kernel.widgets.card import RunCard
+
+Via = Literal["signal", "update"]
+
+TICK = 0.5
+"""Seconds between two looks at the clock, while a run is open."""
+
+
+class NotReached(TprovError):
+    """A run that was waited for ended otherwise, or did not get there in time."""
+
+
+@dataclass(frozen=True)
+class Reached:
+    """What a wait came to; a cell shows its words."""
+
+    status: Status
+    words: str
+
+    def __repr__(self) -> str:
+        return self.words
+
+
+class Run:
+    """One run on one stack.
+
+    Args:
+        runtime: Where the client lives.
+        client: Connected to the server.
+        handle: The run.
+        stack: Its stack's name.
+        via: Whether the card's buttons decide by signal or by update.
+        headless: Nobody is there to press buttons: the autopilot does.
+        links: What the card's foot links to.
+        worker: Identity of this kernel's worker.
+        on_view: Told of every change, for `tprov play`.
+    """
+
+    def __init__(
+        self,
+        *,
+        runtime: Runtime,
+        client: Client,
+        handle: runs.RunHandle,
+        stack: str,
+        via: Via,
+        headless: bool,
+        links: list[tuple[str, str]],
+        worker: str,
+        on_view: Callable[[RunView], None] = lambda _: None,
+    ) -> None:
+        self.stack = stack
+        self.workflow_id = handle.id
+        self.run_id = handle.run_id or ""
+        self.via: Via = via
+        self._runtime = runtime
+        self._handle = handle
+        self._headless = headless
+        self._links = links
+        self._worker = worker
+        self._on_view = on_view
+        self._card: RunCard | None = None
+        self._view: RunView | None = None
+        self._seen = threading.Condition()
+        self._asked: set[str] = set()
+        self._deciding = asyncio.Lock()
+        self._watcher = Watcher(client, workflow_id=handle.id, run_id=self.run_id)
+        self._watching: Future[None] = runtime.submit(self._watch())
+
+    # --- what people call --------------------------------------------------------------------
+
+    def card(self) -> None:
+        """Show the run's card in this cell."""
+        self._made_card().display()
+
+    def wait(self, until: str = "", *, timeout: float = 600.0) -> Reached:
+        """Wait until the run has a status, or is over; then bring the stored picture up to date.
+
+        Args:
+            until: A status, such as ``awaiting_approval``; default is a good end.
+            timeout: Seconds.
+
+        Raises:
+            NotReached: It ended otherwise, or is not there in time; the sentence says how it is.
+        """
+        wanted = Status(until) if until else None
+        deadline = monotonic() + timeout
+        view = self._wait_for(lambda v: v.closed or v.status == wanted, deadline)
+        if view is None:
+            raise NotReached(
+                f"{self.workflow_id} is {self.status.words} after {timeout:.0f} s.",
+                remedy="Look at its card; wait() again to go on waiting.",
+            )
+        if self._card is not None:
+            self._card.show(view)
+            self._card.refresh_snapshot()
+        good = (
+            view.status == wanted
+            if wanted
+            else not view.failure and view.close_state == "COMPLETED"
+        )
+        if not good:
+            said = view.failure or f"it ended as {view.status.words}."
+            raise NotReached(
+                f"{self.workflow_id} did not get to {(wanted or Status.APPLIED).words}: {said}",
+                remedy=view.remedy,
+            )
+        return Reached(view.status, _ending(view))
+
+    def approve(self, reason: str = "", *, review: str = "") -> str:
+        """Approve what waits, as the button does; returns what came of it."""
+        return self._runtime.call(self._decide("approve", reason, review))
+
+    def deny(self, reason: str = "", *, review: str = "") -> str:
+        """Deny what waits, as the button does; returns what came of it."""
+        return self._runtime.call(self._decide("deny", reason, review))
+
+    def cancel(self) -> None:
+        """Ask the run to stop; a Terraform at work is interrupted."""
+        self._runtime.call(self._handle.cancel(), timeout=10)
+
+    @property
+    def view(self) -> RunView:
+        """The run as it is known at this moment."""
+        view = self._wait_for(lambda _: True, monotonic() + 5)
+        if view is None:
+            raise NotReached(f"Nothing is known of {self.workflow_id} yet.", remedy="Try again.")
+        return view
+
+    @property
+    def status(self) -> Status:
+        """Where the run is."""
+        return self._view.status if self._view else Status.UNINITIALIZED
+
+    @property
+    def outputs(self) -> dict[str, str]:
+        """The outputs, redacted; texts without their quotes."""
+        return {n: v[1:-1] if v.startswith('"') else v for n, v in self.view.outputs.items()}
+
+    def __repr__(self) -> str:
+        return f"run {self.workflow_id}: {self.status.words}"
+
+    # --- the card ----------------------------------------------------------------------------
+
+    def _made_card(self) -> RunCard:
+        if self._card is None:
+            self._card = RunCard(
+                decide=lambda verb, reason, review: self._submit_decision(verb, reason, review),
+                links=self._links,
+                cli=f"temporal workflow show --workflow-id {self.workflow_id}",
+                own_worker=self._worker,
+            )
+            if self._view is not None:
+                self._card.show(self._view)
+            self._runtime.submit(self._tick(self._card))
+        return self._card
+
+    async def _watch(self) -> None:
+        async for view in self._watcher.views():
+            with self._seen:
+                self._view = view
+                self._seen.notify_all()
+            self._on_view(view)
+            if self._card is not None:
+                self._card.show(view)
+            if self._headless and view.status == Status.AWAITING_APPROVAL and view.review:
+                self._press_once(view.review.digest)
+
+    async def _tick(self, card: RunCard) -> None:
+        while not (self._view and self._view.closed):
+            await asyncio.sleep(TICK)
+            card.tick(datetime.now(UTC))
+
+    def _wait_for(self, is_it: Callable[[RunView], bool], deadline: float) -> RunView | None:
+        with self._seen:
+            while True:
+                if self._view is not None and is_it(self._view):
+                    return self._view
+                left = deadline - monotonic()
+                if left <= 0:
+                    return None
+                # Short waits: an interrupt must be noticed at once.
+                self._seen.wait(min(left, 0.1))
+                if self._watching.done():
+                    self._watching.result()
+
+    # --- decisions ---------------------------------------------------------------------------
+
+    def _submit_decision(self, verb: Literal["approve", "deny"], reason: str, review: str) -> None:
+        self._runtime.submit(self._answer(verb, reason, review))
+
+    async def _answer(self, verb: Literal["approve", "deny"], reason: str, review: str) -> None:
+        refused = False
+        try:
+            words = await self._decide(verb, reason, review)
+        except DecisionRefused as error:
+            words, refused = error.message, True
+        except Exception as error:  # a click's error would otherwise be seen by nobody
+            words, refused = f"The decision could not be sent: {error}", True
+        if self._card is not None:
+            self._card.answer(words, refused=refused)
+
+    async def _decide(self, verb: Literal["approve", "deny"], reason: str, review: str) -> str:
+        # One at a time: concurrent clicks arrive in any order.
+        async with self._deciding:
+            taken = await runs.decide(
+                self._handle, verb, reason=reason, review=review, via=self.via
+            )
+        if taken is None:
+            return "Sent. A signal tells nothing back: what came of it is above."
+        return f"Recorded: {taken.outcome}."
+
+    def _press_once(self, review: str) -> None:
+        """Headless: press the same button that a person would, through the same callback."""
+        if review not in self._asked:
+            self._asked.add(review)
+            threading.Thread(target=self._press, name="tprov-autopilot", daemon=True).start()
+
+    def _press(self) -> None:
+        card = self._made_card()
+        with suppress(FutureTimeout):
+            card.reason.value = "approved by the autopilot: nobody is here to press the button"
+            card.approve.click()
+
+
+def _ending(view: RunView) -> str:
+    if not view.closed:
+        return f"{view.workflow_id}: {view.status.words}."
+    seconds = (view.ended - view.started).total_seconds() if view.ended and view.started else 0
+    done = view.step("apply").note
+    return f"{view.workflow_id}: {view.status.words} after {seconds:.1f} s" + (
+        f", {done}." if done else "."
+    )

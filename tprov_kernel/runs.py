@@ -1,0 +1,304 @@
+"""Starting a run, deciding on it, finding it: what a button, a command and a script all call."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping
+from dataclasses import asdict
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, Literal
+
+from temporalio.client import (
+    Client,
+    WorkflowExecutionDescription,
+    WorkflowExecutionStatus,
+    WorkflowHandle,
+    WorkflowUpdateFailedError,
+)
+from temporalio.common import (
+    SearchAttributeKey,
+    SearchAttributePair,
+    TypedSearchAttributes,
+    WorkflowIDConflictPolicy,
+    WorkflowIDReusePolicy,
+)
+from temporalio.exceptions import ApplicationError, WorkflowAlreadyStartedError
+from temporalio.service import RPCError, RPCStatusCode
+
+from tprov_kernel.connect import me
+from tprov_kernel.errors import (
+    ConfigurationError,
+    DecisionRefused,
+    ServiceError,
+    StackBusy,
+    StackError,
+)
+from tprov_kernel.messages import (
+    WORKFLOW_TYPE,
+    Action,
+    Decision,
+    DecisionInput,
+    RunRequest,
+    RunResult,
+    Status,
+    workflow_id,
+)
+from tprov_kernel.payloads.keyring import KeyRing
+from tprov_kernel.stacks import check_name, take_snapshot
+
+TASK_TIMEOUT = timedelta(seconds=2)
+"""A query during a local activity, or a worker's death in one, is noticed after this long."""
+
+RunHandle = WorkflowHandle[Any, RunResult]
+
+
+async def start_run(
+    client: Client,
+    *,
+    stack: str,
+    directory: Path,
+    key_ring: KeyRing,
+    task_queue: str,
+    shown_as: str = "",
+    variables: Mapping[str, Any] | None = None,
+    action: Action = "provision",
+    requested_by: str = "",
+    pace: float = 0.0,
+    heartbeat: float = 30.0,
+    approval_expires: float = 72 * 3600.0,
+) -> RunHandle:
+    """Take a snapshot and start a run on a stack.
+
+    Args:
+        client: Connected to the server.
+        stack: The stack's name; the workflow id is ``stack-<name>``.
+        directory: The root module.
+        key_ring: Seals the snapshot.
+        task_queue: Where a worker polls.
+        shown_as: How people call the directory; default is the path itself.
+        variables: Values for the configuration's variables.
+        action: ``provision`` or ``destroy``.
+        requested_by: A claimed name; default is this user's.
+        pace: Seconds of pause before each step.
+        heartbeat: Seconds without a sign of life after which an activity counts as lost.
+        approval_expires: Seconds that a review may wait.
+
+    Raises:
+        StackError: The name is no name.
+        StackBusy: A run is open on the stack.
+        ConfigurationError: The directory is no configuration, or a variable is not declared.
+        TooLarge: The snapshot would not fit into a payload.
+    """
+    check_name(stack)
+    suffix = await _suffix_of(client, stack)
+    request = RunRequest(
+        stack=stack,
+        directory=shown_as or str(directory),
+        snapshot=take_snapshot(directory, variables=variables or {}, key_ring=key_ring),
+        action=action,
+        suffix=suffix,
+        requested_by=requested_by or me().split("@")[0],
+        pace=pace,
+        heartbeat=heartbeat,
+        approval_expires=approval_expires,
+    )
+    return await _start(client, request, task_queue)
+
+
+async def start_destroy(
+    client: Client, *, stack: str, task_queue: str, requested_by: str = "", **settings: float
+) -> RunHandle:
+    """Start a run that destroys what a stack holds, from the snapshot of its last run.
+
+    Raises:
+        StackError: There was no run on the stack.
+        StackBusy: A run is open on it.
+    """
+    last = await last_request(client, stack)
+    fields = {"pace": 0.0, "heartbeat": last.heartbeat, **settings}
+    request = RunRequest(
+        **{
+            **{name: getattr(last, name) for name in last.__dataclass_fields__},
+            "action": "destroy",
+            "requested_by": requested_by or me().split("@")[0],
+            **fields,
+        }
+    )
+    return await _start(client, request, task_queue)
+
+
+async def _start(client: Client, request: RunRequest, task_queue: str) -> RunHandle:
+    text, keyword = SearchAttributeKey.for_text, SearchAttributeKey.for_keyword
+    status = Status.UNINITIALIZED.value
+    try:
+        return await client.start_workflow(
+            WORKFLOW_TYPE,
+            request,
+            id=workflow_id(request.stack),
+            task_queue=task_queue,
+            result_type=RunResult,
+            task_timeout=TASK_TIMEOUT,
+            id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE,
+            id_conflict_policy=WorkflowIDConflictPolicy.FAIL,
+            memo={"suffix": request.suffix},
+            search_attributes=TypedSearchAttributes(
+                [
+                    SearchAttributePair(text("provisionStatus"), status),
+                    SearchAttributePair(text("tfDirectory"), request.directory),
+                    SearchAttributePair(keyword("tprovStatus"), status),
+                    SearchAttributePair(keyword("tprovDirectory"), request.directory),
+                    SearchAttributePair(keyword("tprovStack"), request.stack),
+                    SearchAttributePair(keyword("tprovRequester"), request.requested_by),
+                    SearchAttributePair(keyword("tprovAction"), request.action),
+                ]
+            ),
+        )
+    except WorkflowAlreadyStartedError as error:
+        raise StackBusy(
+            f"Stack {request.stack!r} is busy: a run is open on it.",
+            remedy=f"Look at it with `tprov status {request.stack}`, or use another stack.",
+        ) from error
+    except RPCError as error:
+        if "search attribute" in error.message.lower():
+            raise ServiceError(
+                f"The Temporal server does not know our search attributes: {error.message}.",
+                remedy="Register them: the README's section 'Search attributes' has the commands.",
+            ) from error
+        raise as_service_error(error) from error
+
+
+async def _suffix_of(client: Client, stack: str) -> str:
+    """The stack's suffix: that of its last run, else a fresh one."""
+    description = await describe(client, stack)
+    if description is not None:
+        kept = (await description.memo()).get("suffix")
+        if isinstance(kept, str) and kept:
+            return kept
+    return secrets.token_hex(2)
+
+
+async def describe(client: Client, stack: str) -> WorkflowExecutionDescription | None:
+    """The last run on a stack, open or closed; None when there was none.
+
+    Raises:
+        StackError: The name is no name.
+        ServiceError: The server does not answer.
+    """
+    handle = client.get_workflow_handle(workflow_id(check_name(stack)))
+    try:
+        return await handle.describe(rpc_timeout=timedelta(seconds=10))
+    except RPCError as error:
+        if error.status == RPCStatusCode.NOT_FOUND:
+            return None
+        raise as_service_error(error) from error
+
+
+async def is_open(client: Client, stack: str) -> bool:
+    """Whether a run is open on a stack."""
+    description = await describe(client, stack)
+    return description is not None and description.status == WorkflowExecutionStatus.RUNNING
+
+
+async def run_of(client: Client, stack: str) -> RunHandle:
+    """Handle of the last run on a stack, bound to that very run.
+
+    Raises:
+        StackError: There was none.
+    """
+    description = await describe(client, stack)
+    if description is None:
+        raise StackError(
+            f"There was never a run on stack {stack!r}.",
+            remedy="`tprov status` lists the stacks.",
+        )
+    return _handle(client, workflow_id(stack), description.run_id)
+
+
+def bound(client: Client, started: RunHandle) -> RunHandle:
+    """The handle of a run that was just started, bound to that very run."""
+    return _handle(client, started.id, started.first_execution_run_id or "")
+
+
+def _handle(client: Client, workflow_id: str, run_id: str) -> RunHandle:
+    from tprov_kernel.workflow import ProvisionInfraWorkflow
+
+    return client.get_workflow_handle_for(ProvisionInfraWorkflow.run, workflow_id, run_id=run_id)
+
+
+async def last_request(client: Client, stack: str) -> RunRequest:
+    """What the last run on a stack was asked to do.
+
+    Raises:
+        StackError: There was none, or it is of another kind.
+    """
+    handle = await run_of(client, stack)
+    async for event in handle.fetch_history_events(page_size=1):
+        started = event.workflow_execution_started_event_attributes
+        if started.workflow_type.name != WORKFLOW_TYPE:
+            break
+        values = await client.data_converter.decode(started.input.payloads, [RunRequest])
+        request = values[0]
+        if isinstance(request, RunRequest):
+            return request
+    raise StackError(f"The last workflow of stack {stack!r} is no run of ours.")
+
+
+async def decide(
+    handle: RunHandle,
+    verb: Literal["approve", "deny"],
+    *,
+    reason: str,
+    reviewer: str = "",
+    review: str = "",
+    via: Literal["signal", "update"] = "update",
+) -> Decision | None:
+    """Approve or deny a review.
+
+    Returns:
+        The decision as it was taken; None by signal, which tells nothing.
+
+    Raises:
+        DecisionRefused: By update: it cannot be taken, in words; nothing was recorded.
+        ServiceError: The server does not answer.
+    """
+    given = DecisionInput(reason=reason, reviewer=reviewer or me().split("@")[0], review=review)
+    name = f"{verb}_apply"
+    try:
+        if via == "signal":
+            await handle.signal(name, asdict(given))
+            return None
+        taken: Decision = await handle.execute_update(name, asdict(given), result_type=Decision)
+        return taken
+    except WorkflowUpdateFailedError as error:
+        cause = error.cause
+        words = cause.message if isinstance(cause, ApplicationError) else str(cause)
+        raise DecisionRefused(words) from error
+    except RPCError as error:
+        if error.status == RPCStatusCode.NOT_FOUND:
+            raise DecisionRefused("Refused: the run is over. Nothing was recorded.") from error
+        raise as_service_error(error) from error
+
+
+def as_service_error(error: RPCError) -> ServiceError:
+    """The sentence for a server that does not answer, or does not let us in."""
+    return ServiceError(
+        f"The Temporal server did not take the call: {error.message or error.status.name}.",
+        remedy="`tprov doctor` tells what is wrong.",
+    )
+
+
+def resolve_directory(text: str, *, root: Path) -> Path:
+    """Find a configuration's directory: as it is, else below the workspace.
+
+    Raises:
+        ConfigurationError: It is in neither place.
+    """
+    given = Path(text).expanduser()
+    for candidate in (given, root / given):
+        if candidate.exists():
+            return candidate
+    raise ConfigurationError(
+        f"There is no directory {text}, neither here nor in {root}.",
+        remedy="Give the directory of a Terraform configuration.",
+    )

@@ -1,0 +1,417 @@
+"""A stack's directory on a worker: snapshot, lock, journal.
+
+    <home>/stacks/<name>/
+        config/          the unpacked snapshot; Terraform runs in its root module, by the state
+        lock             flock: one activity of this stack at a time on this machine
+        journal.jsonl    what an apply began, and how it ended
+        apply.exit       exit status of the last apply, written by the guard even if its worker died
+
+A worker's directory is a cache, but for the local state and the journal.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import difflib
+import fcntl
+import io
+import json
+import os
+import re
+import shutil
+import tarfile
+import time
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tprov_kernel.errors import ConfigurationError, SealBroken, StackBusy, StackError, TooLarge
+from tprov_kernel.messages import Snapshot
+from tprov_kernel.payloads.keyring import KeyRing
+
+NAME = re.compile(r"[a-z](?:[a-z0-9-]{0,38}[a-z0-9])?")
+MAX_SEALED = 600_000
+"""Characters of a sealed snapshot; with a plan of 1,200,000 an apply's input stays below 2 MB."""
+
+VARIABLES_FILE = "zz_tprov.auto.tfvars.json"
+_LEFT_OUT = {".terraform", ".git", ".tprov", "__pycache__", ".ipynb_checkpoints"}
+_VARIABLE = re.compile(r'^\s*variable\s+"([^"]+)"', re.MULTILINE)
+_LOCAL_MODULE = re.compile(r'^\s*source\s*=\s*"(\.{1,2}/[^"]*)"', re.MULTILINE)
+_REMOTE_MODULE = re.compile(
+    r'^\s*module\s+"[^"]+"\s*\{[^}]*?\bsource\s*=\s*"([^".][^"]*)"', re.M | re.S
+)
+_PROVIDER = re.compile(
+    r'\bsource\s*=\s*"(?:registry\.terraform\.io/)?([\w.-]+/[\w-]+(?:/[\w-]+)?)"'
+)
+_COMMENT = re.compile(r"^\s*(#|//).*$", re.MULTILINE)
+
+
+def check_name(name: str) -> str:
+    """Return the name of a stack if it is one.
+
+    Raises:
+        StackError: It is not 1 to 40 lower-case letters, digits and hyphens, a letter first.
+    """
+    if NAME.fullmatch(name):
+        return name
+    shown = name if len(name) <= 60 else name[:57] + "..."
+    raise StackError(
+        f"{shown!r} is no name for a stack.",
+        remedy="Use 1 to 40 lower-case letters, digits and hyphens, beginning with a letter.",
+    )
+
+
+# --- the snapshot ----------------------------------------------------------------------------
+
+
+def root_module(directory: Path) -> Path:
+    """Return the directory if it holds a Terraform configuration.
+
+    Raises:
+        ConfigurationError: It does not exist, is a file, or has no `*.tf` in it.
+    """
+    if not directory.exists():
+        raise ConfigurationError(
+            f"There is no directory {directory}.", remedy="Give the directory of a configuration."
+        )
+    if not directory.is_dir():
+        raise ConfigurationError(
+            f"{directory} is a file, not a directory.", remedy="Give the directory it lies in."
+        )
+    if not _sources(directory):
+        raise ConfigurationError(
+            f"{directory} holds no Terraform configuration (no *.tf file).",
+            remedy="Give the directory of a root module.",
+        )
+    return directory
+
+
+def declared_variables(directory: Path) -> list[str]:
+    """Names of the variables that the root module in ``directory`` declares, sorted."""
+    names: set[str] = set()
+    for source in _sources(directory):
+        text = source.read_text(errors="replace")
+        if source.suffix == ".json":
+            with contextlib.suppress(ValueError, AttributeError):
+                names.update(json.loads(text).get("variable", {}))
+        else:
+            names.update(_VARIABLE.findall(_COMMENT.sub("", text)))
+    return sorted(names)
+
+
+def check_variables(directory: Path, variables: Iterable[str]) -> None:
+    """Refuse variables that the root module does not declare, with the nearest name.
+
+    Raises:
+        ConfigurationError: Terraform itself would only warn, and plan without the value.
+    """
+    declared = declared_variables(directory)
+    for name in variables:
+        if name not in declared:
+            near = difflib.get_close_matches(name, declared, n=1)
+            listed = ", ".join(declared) if declared else "none"
+            raise ConfigurationError(
+                f"{directory} declares no variable {name!r} (it declares: {listed}).",
+                remedy=f"Did you mean {near[0]!r}?" if near else "Declare it, or leave it out.",
+            )
+
+
+def pack(directory: Path, *, variables: Mapping[str, Any]) -> tuple[bytes, int]:
+    """Pack a root module, the local modules it uses and its variables; equal content, equal bytes.
+
+    Returns:
+        A tar archive whose first entry names the root module's place, and the number of files.
+
+    Raises:
+        ConfigurationError: The directory is no configuration, or a variable is not declared.
+    """
+    directory = root_module(directory).resolve()
+    check_variables(directory, variables)
+    folders = _with_local_modules(directory)
+    base = Path(os.path.commonpath(folders))
+    root = directory.relative_to(base).as_posix()
+    files = {
+        file.relative_to(base).as_posix(): file.read_bytes()
+        for folder in folders
+        for file in _content(folder)
+    }
+    if variables:
+        text = json.dumps(dict(variables), sort_keys=True, indent=2)
+        files[(Path(root) / VARIABLES_FILE).as_posix()] = text.encode()
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w", format=tarfile.PAX_FORMAT) as archive:
+        _add(archive, ".tprov-root", root.encode())
+        for name in sorted(files):
+            _add(archive, name, files[name])
+    return buffer.getvalue(), len(files)
+
+
+def take_snapshot(directory: Path, *, variables: Mapping[str, Any], key_ring: KeyRing) -> Snapshot:
+    """Pack and seal a root module as it is now.
+
+    Raises:
+        ConfigurationError: See `pack`.
+        TooLarge: It would not fit into a payload.
+    """
+    packed, files = pack(directory, variables=variables)
+    sealed = key_ring.seal(packed, kind="snapshot")
+    if len(sealed) > MAX_SEALED:
+        raise TooLarge(
+            f"{directory} packs to {len(sealed) / 1e6:.1f} MB; at most {MAX_SEALED / 1e6:.1f} MB"
+            " can travel with a run.",
+            remedy="Move what Terraform does not need out of the directory.",
+        )
+    return Snapshot(digest=key_ring.mac(packed), sealed=sealed, files=files)
+
+
+def _sources(directory: Path) -> list[Path]:
+    return sorted([*directory.glob("*.tf"), *directory.glob("*.tf.json")])
+
+
+def _with_local_modules(directory: Path) -> list[Path]:
+    found = [directory]
+    for folder in found:
+        for source in _sources(folder):
+            for relative in _LOCAL_MODULE.findall(
+                _COMMENT.sub("", source.read_text(errors="replace"))
+            ):
+                module = (folder / relative).resolve()
+                inside = any(module.is_relative_to(known) for known in found)
+                if module.is_dir() and not inside:
+                    found.append(module)
+    return found
+
+
+def _content(folder: Path) -> list[Path]:
+    return [
+        file
+        for file in sorted(folder.rglob("*"))
+        if file.is_file()
+        and not _LEFT_OUT.intersection(file.relative_to(folder).parts)
+        and ".tfstate" not in file.name
+        and file.name != VARIABLES_FILE
+    ]
+
+
+def _add(archive: tarfile.TarFile, name: str, content: bytes) -> None:
+    entry = tarfile.TarInfo(name)
+    entry.size = len(content)
+    entry.mode = 0o600
+    archive.addfile(entry, io.BytesIO(content))
+
+
+# --- the directory ---------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class JournalEntry:
+    """One line of a stack's journal."""
+
+    at: float
+    event: str
+    fields: Mapping[str, Any]
+
+
+class StackDirectory:
+    """A stack's place on this machine.
+
+    Args:
+        base: The directory of all stacks.
+        name: The stack's name, checked again here: it becomes part of a path.
+    """
+
+    def __init__(self, base: Path, name: str) -> None:
+        self.path = base / check_name(name)
+        self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.config = self.path / "config"
+        self.exit_file = self.path / "apply.exit"
+        self._journal = self.path / "journal.jsonl"
+        self._unpacked = self.path / "snapshot.json"
+
+    @property
+    def root(self) -> Path:
+        """The root module's directory, where Terraform runs and the local state lies."""
+        return self.config / str(self._marker().get("root", "."))
+
+    @property
+    def snapshot_digest(self) -> str:
+        """Digest of the snapshot that is unpacked; empty when there is none."""
+        return str(self._marker().get("digest", ""))
+
+    def unpack(self, snapshot: Snapshot, key_ring: KeyRing) -> bool:
+        """Put the snapshot's files in place of the former one's; state and `.terraform` stay.
+
+        Returns:
+            Whether anything had to be done.
+
+        Raises:
+            SealBroken: It cannot be opened, or is not what its digest says.
+        """
+        if self.snapshot_digest == snapshot.digest and self.root.is_dir():
+            return False
+        packed = key_ring.unseal(snapshot.sealed, kind="snapshot")
+        if key_ring.mac(packed) != snapshot.digest:
+            raise SealBroken("The snapshot is not the one that its digest names.")
+        former = set(self._marker().get("files", []))
+        files = _unpack(packed)
+        root = files.pop(".tprov-root").decode()
+        # The marker goes first: an interruption in between must lead to another unpacking.
+        kept = {"root": root, "files": sorted(former | set(files))}
+        with _private(self._unpacked) as handle:
+            handle.write(json.dumps(kept).encode())
+        for gone in former - set(files):
+            (self.config / gone).unlink(missing_ok=True)
+        for name, content in files.items():
+            target = self.config / name
+            target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            with _private(target) as handle:
+                handle.write(content)
+        marker = {"root": root, "files": sorted(files), "digest": snapshot.digest}
+        with _private(self._unpacked) as handle:
+            handle.write(json.dumps(marker).encode())
+        return True
+
+    def _marker(self) -> dict[str, Any]:
+        try:
+            return dict(json.loads(self._unpacked.read_text()))
+        except (OSError, ValueError):
+            return {}
+
+    @contextlib.asynccontextmanager
+    async def lock(
+        self, *, patience: float, waiting: Callable[[], None] = lambda: None
+    ) -> AsyncIterator[int]:
+        """Hold the stack on this machine; yields the lock's file descriptor.
+
+        The descriptor can be handed to the guard with a child, so that the stack stays locked
+        until that child has ended even if its worker dies before.
+
+        Args:
+            patience: Seconds to wait for another holder.
+            waiting: Called about ten times a second while waiting.
+
+        Raises:
+            StackBusy: Somebody else still holds it.
+        """
+        handle = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            deadline = time.monotonic() + patience
+            while not _try_flock(handle):
+                if time.monotonic() > deadline:
+                    raise StackBusy(
+                        f"A Terraform of stack {self.path.name!r} is still at work here.",
+                        remedy="Wait until it has ended.",
+                    )
+                waiting()
+                await asyncio.sleep(0.1)
+            yield handle
+        finally:
+            os.close(handle)
+
+    # --- the journal ---
+
+    def record(self, event: str, **fields: Any) -> None:
+        """Append a line to the journal, and have it on disk before returning."""
+        line = json.dumps({"at": time.time(), "event": event, **fields}, separators=(",", ":"))
+        handle = os.open(self._journal, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+        try:
+            os.write(handle, line.encode() + b"\n")
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+    def journal(self) -> list[JournalEntry]:
+        """Read the journal, oldest first; a half-written last line is left out."""
+        entries = []
+        with contextlib.suppress(FileNotFoundError):
+            for line in self._journal.read_text().splitlines():
+                with contextlib.suppress(ValueError, KeyError):
+                    fields = json.loads(line)
+                    entries.append(JournalEntry(fields.pop("at"), fields.pop("event"), fields))
+        return entries
+
+    def remove(self) -> None:
+        """Forget the stack on this machine, its local state included."""
+        shutil.rmtree(self.path, ignore_errors=True)
+
+
+def held_objects(base: Path, name: str) -> list[str]:
+    """Addresses of the resources in a stack's local state; empty without one, or with a remote one.
+
+    Args:
+        base: The directory of all stacks.
+        name: The stack's name.
+    """
+    directory = base / check_name(name)
+    if not directory.is_dir():
+        return []
+    state = StackDirectory(base, name).root / "terraform.tfstate"
+    try:
+        return state_addresses(json.loads(state.read_text()))
+    except (OSError, ValueError):
+        return []
+
+
+def state_addresses(state: Mapping[str, Any]) -> list[str]:
+    """Addresses of the managed resources in a Terraform state."""
+    found = []
+    for resource in state.get("resources", []):
+        if resource.get("mode") == "managed":
+            module = f"{resource['module']}." if resource.get("module") else ""
+            for instance in resource.get("instances", []):
+                key = instance.get("index_key")
+                index = f"[{json.dumps(key)}]" if key is not None else ""
+                found.append(f"{module}{resource['type']}.{resource['name']}{index}")
+    return found
+
+
+def needs_network(directory: Path, *, mirrored: Iterable[str]) -> list[str]:
+    """Name what `terraform init` would fetch: providers not mirrored here, and remote modules.
+
+    Args:
+        directory: A root module.
+        mirrored: Source addresses (`temporalio/temporalcloud`) that the local mirror holds.
+    """
+    known = {*mirrored, "terraform.io/builtin/terraform"}
+    wanted: set[str] = set()
+    for folder in _with_local_modules(directory):
+        for source in _sources(folder):
+            text = _COMMENT.sub("", source.read_text(errors="replace"))
+            remote = set(_REMOTE_MODULE.findall(text))
+            wanted |= remote | (set(_PROVIDER.findall(text)) - known)
+    return sorted(wanted)
+
+
+def uses_provider(directory: Path, address: str) -> bool:
+    """Whether the configuration, local modules included, names a provider's source address."""
+    return any(
+        address in _PROVIDER.findall(source.read_text(errors="replace"))
+        for folder in _with_local_modules(directory)
+        for source in _sources(folder)
+    )
+
+
+def _unpack(packed: bytes) -> dict[str, bytes]:
+    files = {}
+    with tarfile.open(fileobj=io.BytesIO(packed)) as archive:
+        for entry in archive:
+            content = archive.extractfile(entry)
+            if content is None or entry.name.startswith("/") or ".." in Path(entry.name).parts:
+                raise SealBroken(f"The snapshot holds an entry that has no place: {entry.name!r}.")
+            files[entry.name] = content.read()
+    return files
+
+
+def _private(path: Path) -> io.BufferedWriter:
+    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    return io.BufferedWriter(io.FileIO(handle, "w"))
+
+
+def _try_flock(handle: int) -> bool:
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True

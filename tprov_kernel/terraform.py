@@ -1,0 +1,384 @@
+"""Terraform: pure functions build argument lists, one class runs them.
+
+The environment is owned: what Terraform and its plug-ins get is made here, nothing is inherited.
+Texts for people come from Terraform's own `-json` events, scrubbed by the caller.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from tprov_kernel.errors import ConfigurationError, TerraformFailed, TprovError
+from tprov_kernel.messages import ApplyResult
+from tprov_kernel.process import Completed, Ending, Guard, clean_environment, run
+from tprov_kernel.settings import CloudSettings
+from tprov_kernel.toolchain import Tool
+
+Event = dict[str, Any]
+
+LOCK_TIMEOUT = "10s"
+QUICK = Ending(interrupt=2, terminate=1)
+APPLY_ENDING = Ending(wait=20, interrupt=10, terminate=2)
+"""When the worker dies, a Terraform that applies may finish; then it is asked, then it is ended."""
+
+_TRANSIENT = re.compile(
+    r"unavailable|deadline ?exceeded|resource ?exhausted|connection (refused|reset)|timed? ?out"
+    r"|temporarily|code = (internal|aborted|unknown)|state lock|too many requests|\b50[234]\b",
+    re.IGNORECASE,
+)
+_INPUT = re.compile(
+    r"(no value for required|invalid value for|undeclared) (input )?variable|variables not allowed",
+    re.IGNORECASE,
+)
+
+
+# --- argument lists --------------------------------------------------------------------------
+
+
+def init_args() -> list[str]:
+    """`terraform init` without questions."""
+    return ["init", "-input=false", "-no-color", "-json"]
+
+
+def plan_args(out: Path, *, destroy: bool) -> list[str]:
+    """`terraform plan` into a file; exit code 2 means that there are changes."""
+    args = ["plan", "-input=false", "-json", "-detailed-exitcode", f"-lock-timeout={LOCK_TIMEOUT}"]
+    return [*args, *(["-destroy"] if destroy else []), f"-out={out}"]
+
+
+def show_args(plan: Path) -> list[str]:
+    """`terraform show` of a saved plan, as JSON."""
+    return ["show", "-json", "-no-color", str(plan)]
+
+
+def apply_args(plan: Path) -> list[str]:
+    """`terraform apply` of a saved plan; there is no other way to apply in this project."""
+    return ["apply", "-input=false", "-json", f"-lock-timeout={LOCK_TIMEOUT}", str(plan)]
+
+
+def output_args() -> list[str]:
+    """`terraform output`, as JSON."""
+    return ["output", "-json", "-no-color"]
+
+
+def validate_args() -> list[str]:
+    """`terraform validate`, as JSON."""
+    return ["validate", "-json", "-no-color"]
+
+
+def state_args() -> list[str]:
+    """`terraform state pull`: the state wherever its backend keeps it."""
+    return ["state", "pull"]
+
+
+# --- reading what it says --------------------------------------------------------------------
+
+
+def parse_events(text: bytes) -> list[Event]:
+    """Parse `-json` output; what is no JSON object (a plug-in's panic, say) is left out."""
+    return [event for line in text.splitlines() if (event := parse_event(line)) is not None]
+
+
+def parse_event(line: str | bytes) -> Event | None:
+    """Parse one line of `-json` output."""
+    try:
+        event = json.loads(line)
+    except ValueError:
+        return None
+    return event if isinstance(event, dict) else None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Diagnostic:
+    """An error or a warning of Terraform's."""
+
+    severity: Literal["error", "warning"]
+    summary: str
+    detail: str = ""
+    address: str = ""
+    file: str = ""
+    line: int = 0
+
+    @property
+    def sentence(self) -> str:
+        """Summary, detail and place in one line."""
+        place = f" ({self.file}:{self.line})" if self.file else ""
+        of = f"{self.address}: " if self.address else ""
+        text = " ".join(f"{self.summary}: {self.detail}".split()) if self.detail else self.summary
+        return f"{of}{text.rstrip('.')}{place}."
+
+
+def diagnostics(events: Sequence[Event]) -> list[Diagnostic]:
+    """The diagnostics among `-json` events, errors first; source snippets are not passed on."""
+    found = [_diagnostic(e["diagnostic"]) for e in events if isinstance(e.get("diagnostic"), dict)]
+    return sorted(found, key=lambda d: d.severity != "error")
+
+
+def _diagnostic(raw: Mapping[str, Any]) -> Diagnostic:
+    place = raw.get("range") or {}
+    return Diagnostic(
+        severity="error" if raw.get("severity") == "error" else "warning",
+        summary=str(raw.get("summary", "")),
+        detail=str(raw.get("detail", "")),
+        address=str(raw.get("address", "")),
+        file=str(place.get("filename", "")),
+        line=int((place.get("start") or {}).get("line", 0)),
+    )
+
+
+def failure(what: str, found: Sequence[Diagnostic], completed: Completed) -> TprovError:
+    """Say why a Terraform command failed, and whether another attempt can help."""
+    errors = [d for d in found if d.severity == "error"]
+    said = " ".join(d.sentence for d in errors[:3]) or _tail(completed.stderr)
+    message = f"terraform {what} failed: {said or f'exit code {completed.returncode}.'}"
+    if _TRANSIENT.search(said) or not errors:
+        return TerraformFailed(message, remedy="Temporal tries again by itself.")
+    if all(d.file or _INPUT.search(d.summary) for d in errors):
+        return ConfigurationError(message, remedy="Correct the configuration, then start again.")
+    return ConfigurationError(message)
+
+
+def applied(events: Sequence[Event]) -> ApplyResult:
+    """Read Terraform's own count of what an apply did."""
+    for event in reversed(events):
+        changes = event.get("changes")
+        if event.get("type") == "change_summary" and isinstance(changes, dict):
+            return ApplyResult(
+                added=int(changes.get("add", 0)),
+                changed=int(changes.get("change", 0)),
+                destroyed=int(changes.get("remove", 0)),
+                imported=int(changes.get("import", 0)),
+            )
+    return ApplyResult(added=0, changed=0, destroyed=0)
+
+
+def progress_words(event: Event) -> str:
+    """What an apply's event says, for a person: 'creating temporalcloud_namespace.this (3 s)'."""
+    hook = event.get("hook")
+    if not isinstance(hook, dict):
+        return ""
+    address = (hook.get("resource") or {}).get("addr", "")
+    verb = _VERBS.get(str(hook.get("action", "")), "working on")
+    match event.get("type"):
+        case "apply_start":
+            return f"{verb} {address}"
+        case "apply_progress":
+            return f"{verb} {address} ({hook.get('elapsed_seconds', 0)} s)"
+        case "apply_complete":
+            return f"{address} done"
+        case "apply_errored":
+            return f"{address} failed"
+    return ""
+
+
+_VERBS = {
+    "create": "creating",
+    "update": "updating",
+    "delete": "destroying",
+    "read": "reading",
+    "import": "importing",
+}
+
+
+def _tail(stderr: bytes) -> str:
+    return " ".join(stderr.decode(errors="replace").split())[-600:]
+
+
+# --- running it ------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class Planned:
+    """A plan: whether it changes anything, and its events."""
+
+    has_changes: bool
+    events: list[Event]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Applied:
+    """How an apply ended, and its events."""
+
+    completed: Completed
+    events: list[Event]
+
+
+class Terraform:
+    """One Terraform in one root module's directory.
+
+    Args:
+        tool: The program.
+        guard: The owner's guard; nothing outlives it.
+        directory: The root module.
+        cli_config: Terraform's CLI configuration file; it replaces the user's own.
+        cloud: Credentials and endpoint that the provider gets through the environment.
+        suffix: The stack's suffix, as `var.name_suffix`.
+    """
+
+    def __init__(
+        self,
+        *,
+        tool: Tool,
+        guard: Guard,
+        directory: Path,
+        cli_config: Path,
+        cloud: CloudSettings,
+        suffix: str,
+    ) -> None:
+        self._tool = tool
+        self._guard = guard
+        self.directory = directory
+        self.environment = clean_environment(
+            extra={
+                **terraform_variables(cli_config=cli_config, suffix=suffix),
+                **cloud_variables(cloud),
+            }
+        )
+
+    async def init(self) -> None:
+        """Initialise the directory.
+
+        Raises:
+            ConfigurationError: The configuration does not parse, or names what does not exist.
+            TerraformFailed: A registry did not answer.
+        """
+        done = await self._run(init_args(), timeout=300)
+        if done.returncode != 0:
+            raise failure("init", diagnostics(parse_events(done.stdout)), done)
+
+    async def plan(
+        self, out: Path, *, destroy: bool, on_event: Callable[[Event], None] = lambda _: None
+    ) -> Planned:
+        """Plan into a file.
+
+        Raises:
+            ConfigurationError: The configuration, its variables or the provider refuse.
+            TerraformFailed: Something that may pass.
+        """
+        args = plan_args(out, destroy=destroy)
+        done = await self._run(args, timeout=3600, on_line=_eventually(on_event))
+        events = parse_events(done.stdout)
+        found = diagnostics(events)
+        undeclared = [d for d in found if "undeclared variable" in d.summary.lower()]
+        if done.returncode not in (0, 2):
+            raise failure("plan", found, done)
+        if undeclared:
+            raise ConfigurationError(
+                f"terraform plan: {undeclared[0].sentence}", remedy="Declare it, or leave it out."
+            )
+        return Planned(has_changes=done.returncode == 2, events=events)
+
+    async def show(self, plan: Path) -> bytes:
+        """A saved plan as JSON; secrets are in it in the clear."""
+        done = await self._run(show_args(plan), timeout=300)
+        if done.returncode != 0:
+            raise failure("show", [], done)
+        return done.stdout
+
+    async def apply(
+        self,
+        plan: Path,
+        *,
+        lock: int,
+        exit_file: Path,
+        interrupt: asyncio.Event,
+        on_event: Callable[[Event], None],
+    ) -> Applied:
+        """Apply a saved plan; the caller reads the exit code, whatever it is.
+
+        Cancelling this coroutine leaves Terraform at work: a lost heartbeat is no order to stop.
+
+        Args:
+            plan: The plan file.
+            lock: Descriptor of the stack's lock; the guard holds it until Terraform has ended.
+            exit_file: Where the guard writes the exit code, even if this process dies.
+            interrupt: Set it to have Terraform stop: SIGINT, a grace period, SIGKILL.
+            on_event: Called with each of Terraform's events as it arrives.
+        """
+        done = await run(
+            self._guard,
+            [*self._tool.argv, *apply_args(plan)],
+            cwd=self.directory,
+            env=self.environment,
+            on_line=_eventually(on_event),
+            interrupt=interrupt,
+            on_cancel="leave",
+            ending=APPLY_ENDING,
+            exit_file=exit_file,
+            hold=[lock],
+        )
+        return Applied(completed=done, events=parse_events(done.stdout))
+
+    async def output(self) -> dict[str, Any]:
+        """The outputs as `terraform output -json` gives them; secrets are in it in the clear."""
+        done = await self._run(output_args(), timeout=300)
+        if done.returncode != 0:
+            raise failure("output", [], done)
+        return dict(json.loads(done.stdout or b"{}"))
+
+    async def state(self) -> dict[str, Any]:
+        """The state; ``{}`` when there is none yet. A local one is read without a process."""
+        local = self.directory / "terraform.tfstate"
+        backend = self.directory / ".terraform" / "terraform.tfstate"
+        if not backend.exists():  # no backend block was initialised: the state is the local file
+            text = local.read_bytes() if local.exists() else b""
+        else:
+            done = await self._run(state_args(), timeout=300)
+            if done.returncode != 0:
+                raise failure("state pull", [], done)
+            text = done.stdout
+        return dict(json.loads(text)) if text.strip() else {}
+
+    async def _run(
+        self,
+        args: Sequence[str],
+        *,
+        timeout: float,
+        on_line: Callable[[str], None] | None = None,
+    ) -> Completed:
+        return await run(
+            self._guard,
+            [*self._tool.argv, *args],
+            cwd=self.directory,
+            env=self.environment,
+            timeout=timeout,
+            on_line=on_line,
+            ending=QUICK,
+        )
+
+
+def terraform_variables(*, cli_config: Path, suffix: str) -> dict[str, str]:
+    """What every Terraform of ours gets, in a notebook, in a worker and in a person's terminal."""
+    return {
+        "TF_IN_AUTOMATION": "1",
+        "TF_INPUT": "0",
+        "CHECKPOINT_DISABLE": "1",
+        "TF_CLI_CONFIG_FILE": str(cli_config),
+        "TF_VAR_name_suffix": suffix,
+    }
+
+
+def cloud_variables(cloud: CloudSettings) -> dict[str, str]:
+    """How the temporalcloud provider finds the Cloud API."""
+    values = {
+        "TEMPORAL_CLOUD_API_KEY": cloud.api_key,
+        "TEMPORAL_CLOUD_ENDPOINT": cloud.endpoint,
+        "TEMPORAL_CLOUD_ALLOW_INSECURE": "true" if cloud.allow_insecure else "",
+        "TEMPORAL_CLOUD_ALLOWED_ACCOUNT_ID": cloud.allowed_account,
+    }
+    return {name: value for name, value in values.items() if value}
+
+
+def _eventually(on_event: Callable[[Event], None]) -> Callable[[str], None]:
+    def on_line(line: str) -> None:
+        event = parse_event(line)
+        if event is not None:
+            on_event(event)
+
+    return on_line

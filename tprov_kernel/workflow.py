@@ -1,0 +1,483 @@
+"""A run: init, plan, policy, a human if need be, apply, output; and what happens when it breaks.
+
+Read `run` and `_provision` from top to bottom: they are the list of steps. Everything here is
+deterministic and does no input or output; the steps' work is in `activities.py`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any, Literal, TypeVar
+
+from temporalio import workflow
+from temporalio.common import RawValue, RetryPolicy, SearchAttributeKey
+from temporalio.exceptions import (
+    ActivityError,
+    ApplicationError,
+    CancelledError,
+    is_cancelled_exception,
+)
+
+with workflow.unsafe.imports_passed_through():
+    from tprov_kernel.coverage import is_covered
+    from tprov_kernel.messages import (
+        WORKFLOW_TYPE,
+        ApplyJob,
+        ApplyResult,
+        Decision,
+        DecisionInput,
+        InitJob,
+        InitResult,
+        OutputJob,
+        OutputResult,
+        PlanJob,
+        PlanResult,
+        PlanView,
+        PolicyJob,
+        RecoverJob,
+        RecoverResult,
+        Review,
+        RunRequest,
+        RunResult,
+        Status,
+        Verdict,
+        make_review,
+        progress_of,
+    )
+
+STATUS_TEXT = SearchAttributeKey.for_text("provisionStatus")
+STATUS_KEYWORD = SearchAttributeKey.for_keyword("tprovStatus")
+VERDICT_KEYWORD = SearchAttributeKey.for_keyword("tprovVerdict")
+
+RETRY = RetryPolicy(
+    initial_interval=timedelta(seconds=1),
+    backoff_coefficient=2.0,
+    maximum_interval=timedelta(seconds=10),
+)
+"""Retried until it works or says that trying again is pointless; each attempt shows."""
+NEVER = RetryPolicy(maximum_attempts=1)
+"""An apply: a second attempt could create things twice."""
+
+MAX_APPLIES = 5
+"""Applies per approval: the first one, and what recovery finds to be left to do."""
+
+T = TypeVar("T")
+
+
+@workflow.defn(name=WORKFLOW_TYPE)
+class ProvisionInfraWorkflow:
+    """One run on one stack."""
+
+    @workflow.init
+    def __init__(self, request: RunRequest) -> None:
+        self._request = request
+        self._status = Status.UNINITIALIZED
+        self._plan: PlanResult | None = None
+        self._verdict: Verdict | None = None
+        self._review: Review | None = None
+        self._decision: Decision | None = None
+        self._decisions: list[Decision] = []
+        self._effective_reason = ""
+        self._heartbeat = timedelta(seconds=request.heartbeat)
+
+    @workflow.run
+    async def run(self, request: RunRequest) -> RunResult:
+        """Run to one of the final statuses; the status is upserted before the workflow ends."""
+        try:
+            return await self._provision()
+        except (ActivityError, ApplicationError) as error:
+            if is_cancelled_exception(error):
+                self._set_status(Status.CANCELLED)
+                raise
+            self._set_status(
+                Status.POLICY_HARD_FAILED if _type(error) == "PolicyViolation" else Status.FAILED
+            )
+            raise _as_final(error) from error
+        except (CancelledError, asyncio.CancelledError):
+            self._set_status(Status.CANCELLED)
+            raise
+
+    async def _provision(self) -> RunResult:
+        await self._init()
+        plan = await self._make_plan()
+        if not plan.has_changes:
+            return await self._end(Status.NO_CHANGES, plan.view.sentence)
+        verdict = await self._check_policies(plan)
+        if verdict.at("soft-mandatory"):
+            decision = await self._ask_a_human(plan, verdict)
+            if decision is None:
+                return await self._end(Status.EXPIRED, "Nobody decided in time.")
+            if decision.outcome == "denied":
+                return await self._end(Status.REJECTED, decision.reason)
+        summary = await self._apply_and_recover(plan, verdict)
+        if summary is None:
+            return await self._end(Status.REJECTED, self._effective_reason)
+        done = Status.DESTROYED if self._request.action == "destroy" else Status.APPLIED
+        return await self._end(done, summary)
+
+    # --- the steps ---------------------------------------------------------------------------
+
+    async def _init(self) -> None:
+        await self._step(Status.INITIALIZING)
+        job = InitJob(
+            stack=self._request.stack,
+            snapshot=self._request.snapshot,
+            suffix=self._request.suffix,
+            heartbeat=self._request.heartbeat,
+        )
+        # Nearly instant when the providers are at hand: then a local activity saves the server
+        # three events. Otherwise it may take minutes, and has to be seen and retried as such.
+        warm = await workflow.execute_local_activity(
+            "terraform_init",
+            replace(job, only_if_warm=True),
+            result_type=InitResult,
+            schedule_to_close_timeout=timedelta(seconds=20),
+            retry_policy=RetryPolicy(maximum_attempts=2),
+        )
+        if not warm.done:
+            await self._activity("terraform_init", job, InitResult)
+        self._set_status(Status.INITIALIZED)
+
+    async def _make_plan(self, adopt: dict[str, str] | None = None) -> PlanResult:
+        await self._step(Status.PLANNING)
+        job = PlanJob(
+            stack=self._request.stack,
+            snapshot=self._request.snapshot,
+            suffix=self._request.suffix,
+            action=self._request.action,
+            heartbeat=self._request.heartbeat,
+            adopt=adopt or {},
+        )
+        self._plan = await self._activity("terraform_plan", job, PlanResult)
+        self._set_status(Status.PLANNED)
+        if self._plan.existing:
+            found = self._plan.existing[0]
+            raise ApplicationError(
+                f"{found.address} would create {found.name!r}, which exists already"
+                f" (id {found.id}) and is not in this stack's state.",
+                "Choose another name, remove it, or import it into the state.",
+                type="AlreadyExists",
+                non_retryable=True,
+            )
+        return self._plan
+
+    async def _check_policies(self, plan: PlanResult) -> Verdict:
+        await self._step(Status.POLICY_CHECKING)
+        job = PolicyJob(
+            stack=self._request.stack,
+            snapshot=self._request.snapshot,
+            suffix=self._request.suffix,
+            plan=plan.plan,
+            heartbeat=self._request.heartbeat,
+        )
+        verdict = self._verdict = await self._activity("evaluate_policy", job, Verdict)
+        worst = verdict.findings[0].level if verdict.findings else "allowed"
+        workflow.upsert_search_attributes([VERDICT_KEYWORD.value_set(worst)])
+        self._set_status(Status.POLICY_CHECKED)
+        if hard := verdict.at("hard-mandatory"):
+            raise ApplicationError(
+                f"Policy {hard[0].rule} forbids this, nobody may override it: {hard[0].message}",
+                hard[0].remedy,
+                type="PolicyViolation",
+                non_retryable=True,
+            )
+        return verdict
+
+    async def _ask_a_human(self, plan: PlanResult, verdict: Verdict) -> Decision | None:
+        """Wait for a decision on exactly this plan; None when nobody decided in time."""
+        now = workflow.now()
+        patience = timedelta(seconds=self._request.approval_expires)
+        self._decision = None
+        self._review = make_review(
+            self._request, plan, verdict, now.isoformat(), (now + patience).isoformat()
+        )
+        self._set_status(Status.AWAITING_APPROVAL)
+        try:
+            await workflow.wait_condition(lambda: self._decision is not None, timeout=patience)
+        except TimeoutError:
+            return None
+        return self._decision
+
+    async def _apply_and_recover(self, plan: PlanResult, verdict: Verdict) -> str | None:
+        """Apply what was reviewed until nothing of it is left to do; None when a human says no."""
+        approved = plan
+        for _ in range(MAX_APPLIES):
+            applied = await self._apply(plan, verdict)
+            if isinstance(applied, ApplyResult):
+                return _summary(applied)
+            lost = applied
+            found = await self._recover(plan)
+            if found.finished:
+                return approved.view.sentence
+            plan = await self._make_plan(found.adopt)
+            if not plan.has_changes:
+                return approved.view.sentence
+            if not is_covered(approved.items, plan.items, plan.present):
+                verdict = await self._check_policies(plan)
+                decision = await self._ask_a_human(plan, verdict)
+                if decision is None or decision.outcome == "denied":
+                    return None
+                approved = plan
+            elif plan.items == approved.items and _is_permanent(lost):
+                raise _as_final(lost) from lost
+        raise ApplicationError(
+            f"{MAX_APPLIES} applies did not get to the end of this plan.",
+            "Look at the last error, then start again: the state is honest.",
+            type="OutcomeUnknown",
+            non_retryable=True,
+        )
+
+    async def _apply(self, plan: PlanResult, verdict: Verdict) -> ApplyResult | ActivityError:
+        """Apply once; an error that may have left something behind is returned, not raised."""
+        await self._step(
+            Status.DESTROYING if self._request.action == "destroy" else Status.APPLYING
+        )
+        job = ApplyJob(
+            stack=self._request.stack,
+            snapshot=self._request.snapshot,
+            suffix=self._request.suffix,
+            plan=plan.plan,
+            bundle_digest=verdict.bundle_digest,
+            heartbeat=self._request.heartbeat,
+        )
+        try:
+            applied: ApplyResult = await workflow.execute_activity(
+                "terraform_apply",
+                job,
+                result_type=ApplyResult,
+                start_to_close_timeout=timedelta(hours=12),
+                heartbeat_timeout=self._heartbeat,
+                retry_policy=NEVER,
+                cancellation_type=workflow.ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
+            )
+            return applied
+        except ActivityError as error:
+            if is_cancelled_exception(error) or _type(error) in _NOTHING_DONE:
+                raise
+            return error
+
+    async def _recover(self, plan: PlanResult) -> RecoverResult:
+        self._set_status(Status.OUTCOME_UNKNOWN)
+        await self._step(Status.RECOVERING)
+        job = RecoverJob(
+            stack=self._request.stack,
+            snapshot=self._request.snapshot,
+            suffix=self._request.suffix,
+            plan=plan.plan,
+            absent=plan.absent,
+            heartbeat=self._request.heartbeat,
+        )
+        found = await self._activity("recover_apply", job, RecoverResult)
+        if found.foreign:
+            names = ", ".join(f"{o.type} {o.name!r} (id {o.id})" for o in found.foreign)
+            raise ApplicationError(
+                f"After an interrupted apply these exist and cannot be proven to be ours: {names}.",
+                "Import them into the state or remove them, then start again.",
+                type="OutcomeUnknown",
+                non_retryable=True,
+            )
+        return found
+
+    async def _end(self, status: Status, summary: str) -> RunResult:
+        outputs: dict[str, str] = {}
+        if status in (Status.APPLIED, Status.NO_CHANGES):
+            job = OutputJob(
+                stack=self._request.stack,
+                snapshot=self._request.snapshot,
+                suffix=self._request.suffix,
+                heartbeat=self._request.heartbeat,
+            )
+            outputs = (await self._activity("terraform_output", job, OutputResult)).outputs
+        self._set_status(status)
+        return RunResult(
+            status=status,
+            outputs=outputs,
+            summary=summary,
+            review=self._review.digest if self._review else "",
+            decisions=self._decisions,
+        )
+
+    # --- helpers -----------------------------------------------------------------------------
+
+    async def _activity(self, name: str, job: object, result_type: type[T]) -> T:
+        result: T = await workflow.execute_activity(
+            name,
+            job,
+            result_type=result_type,
+            start_to_close_timeout=timedelta(hours=1),
+            heartbeat_timeout=self._heartbeat,
+            retry_policy=RETRY,
+        )
+        return result
+
+    async def _step(self, status: Status) -> None:
+        """Enter a step: say so, then give an audience time to read it."""
+        self._set_status(status)
+        if self._request.pace > 0:
+            await workflow.sleep(timedelta(seconds=self._request.pace))
+
+    def _set_status(self, status: Status) -> None:
+        self._status = status
+        workflow.upsert_search_attributes(
+            [STATUS_TEXT.value_set(status.value), STATUS_KEYWORD.value_set(status.value)]
+        )
+
+    # --- queries -----------------------------------------------------------------------------
+
+    @workflow.query
+    def get_current_status(self) -> str:
+        """The status, as in `messages.Status`."""
+        return self._status.value
+
+    @workflow.query
+    def get_progress(self) -> int:
+        """0 to 100."""
+        return progress_of(self._status)
+
+    @workflow.query
+    def get_plan(self) -> PlanView | None:
+        """The plan, redacted; nothing before there is one."""
+        return self._plan.view if self._plan else None
+
+    @workflow.query
+    def get_signal_reason(self) -> str:
+        """The reason of the last decision that took effect; empty before any."""
+        return self._effective_reason
+
+    @workflow.query
+    def get_review(self) -> Review | None:
+        """What a human decides on, or decided on last."""
+        return self._review
+
+    @workflow.query
+    def get_decisions(self) -> list[Decision]:
+        """Every decision, the ignored ones with why, oldest first."""
+        return self._decisions
+
+    # --- decisions ---------------------------------------------------------------------------
+
+    @workflow.signal(dynamic=True)
+    async def on_signal(self, name: str, args: Sequence[RawValue]) -> None:
+        """Take any signal without ever failing: an unknown or malformed one is recorded as ignored.
+
+        A handler with a typed argument would fail the workflow task for ever on two inputs.
+        """
+        if not name.startswith("__"):
+            given, problem = _read_decision(name, args)
+            self._decide(name, given, "signal", problem or self._objection(name, given))
+
+    @workflow.update(dynamic=True)
+    async def on_update(self, name: str, args: Sequence[RawValue]) -> Decision:
+        """Take a decision, and answer with it; what is refused is refused by the validator."""
+        given, _ = _read_decision(name, args)
+        return self._decide(name, given, "update", self._objection(name, given))
+
+    @on_update.validator
+    def validate_update(self, name: str, args: Sequence[RawValue]) -> None:
+        """Refuse, in words, before anything is written to the history."""
+        given, problem = _read_decision(name, args)
+        if why := problem or self._objection(name, given):
+            raise ApplicationError(f"Refused: {why} Nothing was recorded.", type="DecisionRefused")
+
+    def _objection(self, name: str, given: DecisionInput) -> str:
+        """Why a decision cannot be taken now; empty when it can."""
+        if self._status != Status.AWAITING_APPROVAL or self._review is None:
+            if self._decision is not None:
+                return f"this review was already decided ({self._decision.outcome})."
+            return f"the run is not waiting for a decision, it is {self._status.words}."
+        if self._decision is not None:
+            return f"this review was already decided ({self._decision.outcome})."
+        wanted = given.review.replace("·", "").strip().lower()
+        if wanted and (len(wanted) < 8 or not self._review.digest.startswith(wanted)):
+            return f"review {given.review} is not the one that waits, {self._review.short} is."
+        if name == "approve_apply" and not given.reason.strip():
+            return "an approval needs a reason."
+        return ""
+
+    def _decide(
+        self, name: str, given: DecisionInput, via: Literal["signal", "update"], why: str
+    ) -> Decision:
+        verb = _VERBS.get(name, name)
+        taken: Literal["approved", "denied"] = "approved" if verb == "approve" else "denied"
+        decision = Decision(
+            verb=verb,
+            outcome="ignored" if why else taken,
+            reason=given.reason[:MAX_TEXT],
+            reviewer=given.reviewer[:MAX_TEXT],
+            review=self._review.digest if self._review else "",
+            via=via,
+            at=workflow.now().isoformat(),
+            why=why,
+        )
+        self._decisions.append(decision)
+        if not why:
+            self._decision = decision
+            self._effective_reason = decision.reason
+        return decision
+
+
+MAX_TEXT = 1000
+"""Characters of a reason or a name that are kept."""
+
+_VERBS = {"approve_apply": "approve", "deny_apply": "deny"}
+
+_NOTHING_DONE = frozenset(
+    {"ReviewOutdated", "SealBroken", "ToolError", "StackBusy", "KeyMissing", "KeyRejected"}
+)
+"""Errors of the apply step that come before Terraform was started."""
+
+
+def _read_decision(name: str, args: Sequence[RawValue]) -> tuple[DecisionInput, str]:
+    """Understand no argument, a reason, or a decision object; say what is wrong with the rest."""
+    if name not in _VERBS:
+        return DecisionInput(), f"{name!r} is no decision; approve_apply and deny_apply are."
+    if not args:
+        return DecisionInput(), ""
+    if len(args) > 1:
+        return DecisionInput(), f"it came with {len(args)} inputs, one is understood."
+    try:
+        value: Any = workflow.payload_converter().from_payload(args[0].payload)
+    except Exception:
+        return DecisionInput(), "its input cannot be decoded."
+    if value is None:
+        return DecisionInput(), ""
+    if isinstance(value, str):
+        return DecisionInput(reason=value), ""
+    if not isinstance(value, dict):
+        return DecisionInput(), "its input is neither a reason nor a decision object."
+    if "$undecodable" in value:
+        return DecisionInput(), "its input cannot be decrypted."
+    texts = {key: value.get(key, "") for key in ("reason", "reviewer", "review")}
+    if wrong := [key for key, text in texts.items() if not isinstance(text, str)]:
+        return DecisionInput(), f"its {wrong[0]!r} is no text."
+    return DecisionInput(**texts), ""
+
+
+def _cause(error: BaseException) -> BaseException:
+    return error.cause if isinstance(error, ActivityError) and error.cause else error
+
+
+def _type(error: BaseException) -> str:
+    cause = _cause(error)
+    return cause.type or "" if isinstance(cause, ApplicationError) else ""
+
+
+def _is_permanent(error: BaseException) -> bool:
+    cause = _cause(error)
+    return isinstance(cause, ApplicationError) and cause.non_retryable
+
+
+def _as_final(error: BaseException) -> ApplicationError:
+    """The run's own failure: the sentence and the remedy of what went wrong, never retried."""
+    cause = _cause(error)
+    if isinstance(cause, ApplicationError):
+        return ApplicationError(cause.message, *cause.details, type=cause.type, non_retryable=True)
+    return ApplicationError(str(cause), type=type(cause).__name__, non_retryable=True)
+
+
+def _summary(applied: ApplyResult) -> str:
+    words = f"{applied.added} added, {applied.changed} changed, {applied.destroyed} destroyed"
+    return f"{applied.imported} imported, {words}" if applied.imported else words
