@@ -31,7 +31,10 @@ def work(show: Printer) -> None:
     run_uv(
         steps,
         uv,
-        [*common, "--upgrade", "--group", "dev", "-o", "requirements.lock", "pyproject.toml"],
+        [
+            *(*common, "--upgrade", "--constraints", "tools/constraints.txt"),
+            *("--group", "dev", "-o", "requirements.lock", "pyproject.toml"),
+        ],
         label="Resolving requirements.lock",
         environ=os.environ,
         cwd=ROOT,
