@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import asyncio
 import hmac
+import json
 import logging
 import re
 from collections.abc import Awaitable, Callable, Iterable
-from typing import TypeVar
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 from aiohttp import hdrs, web
@@ -29,6 +30,7 @@ ALLOWED_HEADERS = "content-type, x-namespace, authorization"
 
 _LOOPBACK = re.compile(r"(localhost|127\.0\.0\.1|\[::1\])(:\d{1,5})?", re.IGNORECASE)
 _ROUTE = re.compile(r"(/[^/]+)?/(?P<verb>encode|decode)")
+_BASE64 = re.compile(r"[A-Za-z0-9+/_-]*={0,2}")  # proto3 JSON takes both alphabets
 _IN_A_THREAD = 256 * 1024
 _PATIENCE = 30.0
 _log = logging.getLogger(__name__)
@@ -185,13 +187,25 @@ async def _off_loop(work: Callable[[A], B], given: A, *, size: int) -> B:
 
 def _parse(body: bytes) -> Payloads:
     try:
-        return json_format.Parse(body.decode("utf-8"), Payloads())
+        given = json.loads(body.decode("utf-8"))
+        _check(given)
+        return json_format.ParseDict(given, Payloads())
     except UnicodeDecodeError as error:
         raise _Refusal(400, "The body is not UTF-8.") from error
-    except (json_format.ParseError, ValueError, TypeError, RecursionError) as error:
+    except (json_format.ParseError, ValueError, TypeError, AttributeError, RecursionError) as error:
         # The message may quote the body: it goes back to who sent it, and into no log.
         why = f"The body is not {{'payloads': [...]}} as proto3 JSON: {error}"
         raise _Refusal(400, why[:400]) from error
+
+
+def _check(given: Any) -> None:
+    """Say what protobuf's parser would silently take for something else."""
+    if not isinstance(given, dict):
+        raise ValueError("it is no object.")
+    for payload in given.get("payloads") or []:
+        texts = [payload.get("data") or "", *(payload.get("metadata") or {}).values()]
+        if not all(isinstance(text, str) and _BASE64.fullmatch(text) for text in texts):
+            raise ValueError("data and the values of metadata are base64.")
 
 
 def _dump(payloads: Payloads) -> str:
