@@ -24,16 +24,19 @@ from temporalio.converter import (
 )
 
 from tprov_kernel.errors import SealBroken
-from tprov_kernel.payloads.keyring import KeyRing
+from tprov_kernel.payloads.keyring import Box, KeyRing
 
 ENCODING = b"binary/encrypted"
 KEY_ID = "encryption-key-id"
+NONCE = "nonce"
 
 _UNDECODABLE = "$undecodable"
 _ABOUT = b"payload\0" + ENCODING
 _IN_A_THREAD = 2 * 1024 * 1024
 """Bytes from which on the work leaves the event loop: about 0.5 ms on it, ten times less than
 what a busy machine may make of it."""
+
+_KEPT = 4 * 1024 * 1024
 
 
 class EncryptionCodec(PayloadCodec):
@@ -50,6 +53,10 @@ class EncryptionCodec(PayloadCodec):
     def __init__(self, key_ring: KeyRing, *, encrypt: bool = True) -> None:
         self._key_ring = key_ring
         self._encrypt = encrypt
+        # glibc learns from the largest block that was ever freed how much memory to keep. Without
+        # this it gives the buffers of each 1 MB payload back to the system, and getting them again
+        # (480 page faults) costs ten times the encryption: 1.1 ms instead of 0.2.
+        bytes(_KEPT)
 
     async def encode(self, payloads: Sequence[Payload]) -> list[Payload]:
         """Encrypt each payload."""
@@ -60,8 +67,9 @@ class EncryptionCodec(PayloadCodec):
         return await _each(self._open, payloads)
 
     def _seal(self, payload: Payload) -> Payload:
-        key_id, box = self._key_ring.encrypt(payload.SerializeToString(), about=_ABOUT)
-        return Payload(metadata={"encoding": ENCODING, KEY_ID: key_id.encode()}, data=box)
+        box = self._key_ring.encrypt(payload.SerializeToString(), about=_ABOUT)
+        metadata = {"encoding": ENCODING, KEY_ID: box.key_id.encode(), NONCE: box.nonce}
+        return Payload(metadata=metadata, data=box.data)
 
     def _open(self, payload: Payload) -> Payload:
         if payload.metadata.get("encoding") != ENCODING:
@@ -69,8 +77,9 @@ class EncryptionCodec(PayloadCodec):
         key_id = payload.metadata.get(KEY_ID, b"").decode("utf-8", "replace")
         if not key_id:
             return undecodable("It does not say which key it was encrypted with.")
+        box = Box(key_id, payload.metadata.get(NONCE, b""), payload.data)
         try:
-            clear = self._key_ring.decrypt(key_id, payload.data, about=_ABOUT, name="payload")
+            clear = self._key_ring.decrypt(box, about=_ABOUT, name="payload")
             return Payload.FromString(clear)
         except SealBroken as error:
             return undecodable(str(error))

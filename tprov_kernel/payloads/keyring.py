@@ -4,8 +4,8 @@ They are generated, never shipped, and live in one JSON file of mode 0600. A `Ke
 another process rotated the file: the active key is looked up afresh for every value. The MAC key is
 never rotated, so that digests stay comparable.
 
-Every ciphertext is ``nonce (12 bytes) || AES-256-GCM``, with a fresh random nonce. What it is for,
-and its key's id, are authenticated, so a value sealed for one purpose does not open as another.
+Every value is encrypted with AES-256-GCM under a fresh random nonce. What it is for, and its key's
+id, are authenticated, so a value sealed for one purpose does not open as another.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import os
 import re
 import zlib
 from pathlib import Path
+from typing import NamedTuple
 
 from tprov_kernel.errors import SealBroken, SettingsError, TooLarge
 from tprov_kernel.payloads import keyfile
@@ -27,10 +28,17 @@ MAX_UNSEALED = 64 * 1024 * 1024
 """Bytes that a sealed value may unpack to; also the most that `KeyRing.seal` takes."""
 
 _NONCE = 12
-_TAG = 16
 _KIND = re.compile(r"[a-z][a-z0-9-]{0,31}")
 _SEALED = re.compile(r"tprov1\.(?P<kind>[a-z0-9-]{1,32})\.(?P<key_id>[a-z0-9]{1,32})\.")
 _LOST = "Put back the key ring that holds it, or let the value be made again."
+
+
+class Box(NamedTuple):
+    """An encrypted value: the key it needs, its nonce, and AES-256-GCM's output."""
+
+    key_id: str
+    nonce: bytes
+    data: bytes
 
 
 class KeyRing:
@@ -143,8 +151,8 @@ class KeyRing:
                 f"The {kind} has {len(data):,} bytes; at most {MAX_UNSEALED:,} can be sealed.",
                 remedy="Make it smaller.",
             )
-        key_id, box = self.encrypt(zlib.compress(data, 1), about=_about(kind))
-        return f"tprov1.{kind}.{key_id}.{base64.b64encode(box).decode()}"
+        box = self.encrypt(zlib.compress(data, 1), about=_about(kind))
+        return f"tprov1.{kind}.{box.key_id}.{base64.b64encode(box.nonce + box.data).decode()}"
 
     def unseal(self, text: str, *, kind: str) -> bytes:
         """Open what `seal` made.
@@ -162,11 +170,11 @@ class KeyRing:
                 remedy="Hand in the value that belongs here.",
             )
         try:
-            box = base64.b64decode(text[head.end() :], validate=True)
+            raw = base64.b64decode(text[head.end() :], validate=True)
         except (binascii.Error, ValueError) as error:
             raise _changed(kind) from error
-        packed = self.decrypt(head["key_id"], box, about=_about(kind), name=kind)
-        return _decompress(packed, kind)
+        box = Box(head["key_id"], raw[:_NONCE], raw[_NONCE:])
+        return _decompress(self.decrypt(box, about=_about(kind), name=kind), kind)
 
     def mac(self, data: bytes) -> str:
         """HMAC-SHA-256 of data, hex; the same before and after a rotation."""
@@ -174,8 +182,8 @@ class KeyRing:
 
     # --- the primitives, which the codec uses too ----------------------------------------------
 
-    def encrypt(self, data: bytes, *, about: bytes) -> tuple[str, bytes]:
-        """Encrypt with the active key; give its id and ``nonce || ciphertext``.
+    def encrypt(self, data: bytes, *, about: bytes) -> Box:
+        """Encrypt with the active key.
 
         Args:
             data: The clear text.
@@ -184,34 +192,32 @@ class KeyRing:
         self.refresh()
         keys = self._keys
         cipher = keys.cipher(keys.active)
-        if cipher is None:
-            raise AssertionError("a key ring holds its active key")
+        assert cipher is not None, "a key ring holds its active key"
         nonce = os.urandom(_NONCE)
-        return keys.active, nonce + cipher.encrypt(nonce, data, _bound(about, keys.active))
+        data = cipher.encrypt(nonce, data, _bound(about, keys.active))
+        return Box(keys.active, nonce, data)
 
-    def decrypt(self, key_id: str, box: bytes, *, about: bytes, name: str = "value") -> bytes:
-        """Decrypt ``nonce || ciphertext``.
+    def decrypt(self, box: Box, *, about: bytes, name: str = "value") -> bytes:
+        """Decrypt.
 
         Raises:
             SealBroken: The key is not here, or box, key id or `about` are not what they were.
         """
         from cryptography.exceptions import InvalidTag
 
-        cipher = self._keys.cipher(key_id)
+        cipher = self._keys.cipher(box.key_id)
         if cipher is None:
             self.refresh()
-            cipher = self._keys.cipher(key_id)
+            cipher = self._keys.cipher(box.key_id)
         if cipher is None:
             raise SealBroken(
-                f"The {name} was encrypted with the key {key_id[:40]!r}, which the key ring lacks.",
+                f"The {name} was encrypted with the key {box.key_id[:40]!r},"
+                " which the key ring lacks.",
                 remedy=_LOST,
             )
-        if len(box) < _NONCE + _TAG:
-            raise _changed(name)
-        view = memoryview(box)
         try:
-            return cipher.decrypt(view[:_NONCE], view[_NONCE:], _bound(about, key_id))
-        except InvalidTag as error:
+            return cipher.decrypt(box.nonce, box.data, _bound(about, box.key_id))
+        except (InvalidTag, ValueError) as error:  # ValueError: too short to be a box
             raise _changed(name) from error
 
 
