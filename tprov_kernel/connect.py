@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import getpass
 import os
 import socket
@@ -11,7 +12,7 @@ from typing import Any
 
 from temporalio import activity
 from temporalio.client import Client
-from temporalio.runtime import Runtime
+from temporalio.runtime import LoggingConfig, Runtime, TelemetryConfig, TelemetryFilter
 from temporalio.service import RPCError, TLSConfig
 from temporalio.worker import Worker
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
@@ -44,7 +45,6 @@ async def connect(
     key_ring: KeyRing,
     *,
     identity: str | None = None,
-    runtime: Runtime | None = None,
 ) -> Client:
     """Connect to the Temporal server of ``settings``, with payload encryption as they say.
 
@@ -65,7 +65,7 @@ async def connect(
             tls=tls,
             data_converter=data_converter(key_ring, encrypt=settings.encrypt_payloads),
             identity=identity or me(),
-            runtime=runtime,
+            runtime=_runtime(),
         )
     except (RuntimeError, RPCError) as error:
         raise ServiceError(
@@ -107,6 +107,13 @@ def build_worker(
         graceful_shutdown_timeout=timedelta(seconds=0),
         workflow_runner=SandboxedWorkflowRunner(restrictions=SandboxRestrictions.default),
     )
+
+
+@functools.cache
+def _runtime() -> Runtime:
+    """One per process; its core logs errors only: warnings would land in a notebook's cells."""
+    filters = TelemetryFilter(core_level="ERROR", other_level="ERROR")
+    return Runtime(telemetry=TelemetryConfig(logging=LoggingConfig(filter=filters)))
 
 
 def _name(function: ActivityFunction) -> str:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, Literal
 
+from google.protobuf.message import Message
+from temporalio.api.common.v1 import Payload
 from temporalio.client import (
     Client,
     WorkflowExecutionDescription,
@@ -302,3 +304,37 @@ def resolve_directory(text: str, *, root: Path) -> Path:
         f"There is no directory {text}, neither here nor in {root}.",
         remedy="Give the directory of a Terraform configuration.",
     )
+
+
+async def export_history(client: Client, handle: RunHandle) -> str:
+    """A run's history as JSON that a `Replayer` reads, with payloads decoded.
+
+    Decoded, because a recorded history outlives the key ring it was encrypted with; what is sealed
+    (snapshot, plan file) stays sealed.
+    """
+    history = await handle.fetch_history()
+    codec = client.data_converter.payload_codec
+    if codec is not None:
+        for event in history.events:
+            for payload in payloads_in(event):
+                payload.CopyFrom((await codec.decode([payload]))[0])
+    return history.to_json()
+
+
+def payloads_in(message: Message) -> Iterator[Payload]:
+    """Every payload anywhere in a protobuf message."""
+    if isinstance(message, Payload):
+        yield message
+        return
+    for field, value in message.ListFields():
+        if field.message_type is None:
+            continue
+        if field.message_type.GetOptions().map_entry:
+            if field.message_type.fields_by_name["value"].message_type is not None:
+                for item in value.values():
+                    yield from payloads_in(item)
+        elif isinstance(value, Message):
+            yield from payloads_in(value)
+        else:
+            for item in value:
+                yield from payloads_in(item)

@@ -16,7 +16,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from tprov_kernel.errors import ServiceError, StackError
+from tprov_kernel.errors import ServiceError, StackError, TprovError
 from tprov_kernel.lab import _state, friendly
 from tprov_kernel.lab.place import Place, find_place
 from tprov_kernel.lab.runtime import Runtime, at_exit
@@ -27,11 +27,14 @@ if TYPE_CHECKING:
     from temporalio.worker import Worker
 
     from tprov_kernel.activities import ActivityFunction
+    from tprov_kernel.cloud import CloudObject
     from tprov_kernel.lab.run import Run, Via
+    from tprov_kernel.lab.scenarios import Scenarios
     from tprov_kernel.payloads.keyring import KeyRing
     from tprov_kernel.process import Guard
     from tprov_kernel.services import Services, ServicesInfo
     from tprov_kernel.toolchain import Toolchain
+    from tprov_kernel.widgets.panel import PanelRow
 
 T = TypeVar("T")
 
@@ -90,6 +93,7 @@ class Lab:
         self.pace = pace if pace is not None else (0.0 if place.headless else LIVE_PACE)
         self.runs: list[Run] = []
         self._closed = threading.Event()
+        self._starting: list[Future[Run]] = []
         self._runtime = Runtime()
         self._services: Services | None = None
         self._worker: Worker | None = None
@@ -317,10 +321,29 @@ class Lab:
             headless=self.place.headless,
             links=self._links(handle.id, handle.run_id),
             worker=self.identity,
+            frame=self.place.attached,
             on_view=self._on_view,
         )
         self.runs.append(made)
         return made
+
+    def start_soon(self, stack: str, *, config: str, via: Via) -> Future[Run]:
+        """The same as `start`, for a button: returns at once; `wait` waits for it too."""
+        starting = self._runtime.submit(self._start(stack, config, via, False, {}))
+        self._starting.append(starting)
+        return starting
+
+    def wait(self, *, timeout: float = 600.0) -> None:
+        """Wait until every run that was started here is over; says how each one ended."""
+        starting, self._starting = self._starting, []
+        for started in starting:
+            with suppress(TprovError):  # said at its button
+                self._runtime.result(started)
+        open_runs = [run for run in self.runs if not run.status.is_final]
+        if not open_runs:
+            print("No run is open here.")
+        for run in open_runs:
+            print(run.wait_until_closed(timeout=timeout))
 
     def destroy(self, stack: str) -> Run:
         """Start a run that destroys what a stack holds.
@@ -341,6 +364,7 @@ class Lab:
 
     def tidy_up(self) -> None:
         """Show what the runs of this notebook made and left, then destroy it, stack by stack."""
+        self.wait_quietly()
         held = self.leftovers()
         if not held:
             print("There is nothing to tidy up: no stack of this notebook holds an object.")
@@ -351,6 +375,11 @@ class Lab:
         for stack, run in destroys:
             run.wait("destroyed", timeout=300)
             print(f"{stack}: destroyed.")
+
+    def wait_quietly(self) -> None:
+        """Wait for open runs before tidying up, and say so if there are any."""
+        if self._starting or any(not run.status.is_final for run in self.runs):
+            self.wait()
 
     def leftovers(self) -> dict[str, list[str]]:
         """What this notebook's stacks hold: name to the addresses in its state."""
@@ -375,6 +404,12 @@ class Lab:
         path = f"namespaces/{self.settings.namespace}/workflows/{workflow_id}/{run_id}/history"
         return [("Open in Temporal Web UI", f"{self.settings.ui_url.rstrip('/')}/{path}")]
 
+    async def say_hello(self, namespace: str, name: str = "Grace") -> str:
+        """Run a tiny workflow in a namespace, with a worker of its own: does it work?"""
+        from tprov_kernel.hello import say_hello
+
+        return await self._runtime.wait(say_hello(self.client, namespace, name=name))
+
     # --- looking -----------------------------------------------------------------------------
 
     def show(self, *, title: str = "Your lab is open") -> None:
@@ -382,6 +417,43 @@ class Lab:
         from tprov_kernel.lab.panel import show_panel
 
         show_panel(self, title=title)
+
+    def check(self) -> None:
+        """Ask each service, at this moment, whether it is there and who it is."""
+        from tprov_kernel.lab.panel import show_check
+
+        show_check(self, self._call(self._ask_everybody()))
+
+    async def _ask_everybody(self) -> list[PanelRow]:
+        from tprov_kernel.lab.checks import ask_everybody
+
+        return await ask_everybody(self.client, self.settings)
+
+    def regions(self) -> list[str]:
+        """Ask the Cloud API for the regions that a namespace can live in."""
+        from tprov_kernel.cloud import CloudClient
+
+        if self.settings.cloud.is_stand_in:
+            print(f"Answered by the stand-in at {self.settings.cloud.endpoint}:")
+        return sorted(self._call(CloudClient(self.settings.cloud).regions()))
+
+    def cloud(self) -> None:
+        """Show what the Cloud holds: every namespace and every user."""
+        from tprov_kernel.lab.panel import show_objects
+
+        show_objects(self._call(self._cloud_objects()))
+
+    async def _cloud_objects(self) -> list[CloudObject]:
+        from tprov_kernel.cloud import CloudClient
+
+        client = CloudClient(self.settings.cloud)
+        return [*await client.list_namespaces(), *await client.list_users()]
+
+    def scenarios(self) -> Scenarios:
+        """A row of buttons that start a scenario on the spot, with its card below."""
+        from tprov_kernel.lab.scenarios import Scenarios
+
+        return Scenarios(self)
 
     def show_open_runs(self) -> None:
         """After a kernel restart: the cards of this notebook's runs that are still open."""

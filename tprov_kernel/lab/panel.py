@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from IPython.display import HTML, display
 
+from tprov_kernel.widgets import objects as objects_widget
 from tprov_kernel.widgets.panel import OpenRun, PanelModel, PanelRow, panel_html
 
 if TYPE_CHECKING:
+    from tprov_kernel.cloud import CloudObject
     from tprov_kernel.lab import Lab
 
 
@@ -57,3 +60,16 @@ def _short(lab: Lab) -> str:
         return os.fspath(lab.settings.home.relative_to(lab.settings.root))
     except ValueError:
         return os.fspath(lab.settings.home)
+
+
+def show_check(lab: Lab, rows: Sequence[PanelRow]) -> None:
+    """Put what everybody answered into the running cell."""
+    title = "Everybody answers" if all(r.state == "ok" for r in rows) else "Somebody is missing"
+    model = PanelModel(title=title, target=lab.settings.target, services=tuple(rows))
+    display(HTML(panel_html(model)))
+
+
+def show_objects(objects: Sequence[CloudObject]) -> None:
+    """Put what the Cloud holds into the running cell, as a table."""
+    rows = [objects_widget.CloudObject(o.type, o.name, o.id, o.state, o.created) for o in objects]
+    display(HTML(objects_widget.objects_html(rows)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
@@ -10,18 +11,24 @@ from concurrent.futures import TimeoutError as FutureTimeout
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from html import escape
 from time import monotonic
 from typing import Literal
 
+from IPython.display import HTML, IFrame, display
 from temporalio.client import Client
 
 from tprov_kernel import runs
 from tprov_kernel.errors import DecisionRefused, TprovError
+from tprov_kernel.lab.looks import events_html, fetch_events, payload_rows
 from tprov_kernel.lab.runtime import Runtime
-from tprov_kernel.messages import Status
+from tprov_kernel.messages import Status, progress_of
 from tprov_kernel.observe import RunView
 from tprov_kernel.watch import Watcher
 from tprov_kernel.widgets.card import RunCard
+from tprov_kernel.widgets.live import payload
+from tprov_kernel.widgets.plan import plan_html
+from tprov_kernel.widgets.timeline import timeline_svg
 
 Via = Literal["signal", "update"]
 
@@ -56,6 +63,7 @@ class Run:
         headless: Nobody is there to press buttons: the autopilot does.
         links: What the card's foot links to.
         worker: Identity of this kernel's worker.
+        frame: The Web UI may be framed: it is served by this Jupyter.
         on_view: Told of every change, for `tprov play`.
     """
 
@@ -70,6 +78,7 @@ class Run:
         headless: bool,
         links: list[tuple[str, str]],
         worker: str,
+        frame: bool,
         on_view: Callable[[RunView], None] = lambda _: None,
     ) -> None:
         self.stack = stack
@@ -77,6 +86,8 @@ class Run:
         self.run_id = handle.run_id or ""
         self.via: Via = via
         self._runtime = runtime
+        self._client = client
+        self._frame = frame
         self._handle = handle
         self._headless = headless
         self._links = links
@@ -94,13 +105,14 @@ class Run:
 
     def card(self) -> None:
         """Show the run's card in this cell."""
-        self._made_card().display()
+        self.as_card().display()
 
-    def wait(self, until: str = "", *, timeout: float = 600.0) -> Reached:
+    def wait(self, until: str = "", *, or_later: bool = False, timeout: float = 600.0) -> Reached:
         """Wait until the run has a status, or is over; then bring the stored picture up to date.
 
         Args:
             until: A status, such as ``awaiting_approval``; default is a good end.
+            or_later: A later status will do: the run may have gone on meanwhile.
             timeout: Seconds.
 
         Raises:
@@ -108,7 +120,14 @@ class Run:
         """
         wanted = Status(until) if until else None
         deadline = monotonic() + timeout
-        view = self._wait_for(lambda v: v.closed or v.status == wanted, deadline)
+
+        def is_there(view: RunView) -> bool:
+            if wanted is None:
+                return view.closed and view.close_state == "COMPLETED"
+            later = or_later and progress_of(view.status) >= progress_of(wanted)
+            return view.status == wanted or (later and not view.failure)
+
+        view = self._wait_for(lambda v: v.closed or is_there(v), deadline)
         if view is None:
             raise NotReached(
                 f"{self.workflow_id} is {self.status.words} after {timeout:.0f} s.",
@@ -117,18 +136,67 @@ class Run:
         if self._card is not None:
             self._card.show(view)
             self._card.refresh_snapshot()
-        good = (
-            view.status == wanted
-            if wanted
-            else not view.failure and view.close_state == "COMPLETED"
-        )
-        if not good:
+        if not is_there(view):
             said = view.failure or f"it ended as {view.status.words}."
             raise NotReached(
                 f"{self.workflow_id} did not get to {(wanted or Status.APPLIED).words}: {said}",
                 remedy=view.remedy,
             )
         return Reached(view.status, _ending(view))
+
+    def wait_until_closed(self, *, timeout: float = 600.0) -> str:
+        """Wait until the run is over, however it ends; returns how it ended, in words."""
+        view = self._wait_for(lambda v: v.closed, monotonic() + timeout)
+        if view is None:
+            return f"{self.workflow_id} is still {self.status.words} after {timeout:.0f} s."
+        if self._card is not None:
+            self._card.show(view)
+            self._card.refresh_snapshot()
+        return _ending(view)
+
+    def plan(self) -> None:
+        """Show the plan as a person reads it, redacted."""
+        plan = self.view.plan
+        if plan is None:
+            raise NotReached(f"{self.workflow_id} has no plan yet.", remedy="Wait for it.")
+        _show(plan_html(plan, live=False))
+
+    def policy(self) -> None:
+        """Show what the policies say, in OPA's own words."""
+        verdict = self.view.verdict
+        if verdict is None:
+            raise NotReached(f"{self.workflow_id} was not judged yet.", remedy="Wait for it.")
+        print(verdict.text)
+
+    def timeline(self) -> None:
+        """Draw what happened when: attempts, waits, and the time that people took."""
+        view = self.view
+        picture = timeline_svg(view, now=view.ended or datetime.now(UTC), live=False)
+        data = base64.b64encode(picture.encode()).decode()
+        words = f"Timeline of {view.workflow_id}: {view.status.words}."
+        _show(f'<img alt="{escape(words)}" src="data:image/svg+xml;base64,{data}">')
+
+    def events(self, only: str = "") -> None:
+        """Show the history's events as a table, or those whose words contain ``only``."""
+        _show(events_html(self._runtime.call(fetch_events(self._handle)), only=only))
+
+    def payloads(self, most: int = 3) -> None:
+        """Show a few payloads, as they are stored beside as they are read."""
+        rows = self._runtime.call(self._payload_rows(most))
+        _show("".join(payload(*row) for row in rows))
+
+    async def _payload_rows(self, most: int) -> list[tuple[str, str, str]]:
+        return await payload_rows(self._client, await fetch_events(self._handle), most=most)
+
+    def web_ui(self, *, height: int = 520) -> None:
+        """Show the same run in Temporal's own Web UI, in a frame where that is possible."""
+        if not self._links:
+            raise NotReached("There is no Web UI here.")
+        label, url = self._links[0]
+        if self._frame:
+            display(IFrame(url, width="100%", height=height))
+        else:
+            _show(f'<a href="{escape(url)}" target="_blank">{escape(label)}</a>')
 
     def approve(self, reason: str = "", *, review: str = "") -> str:
         """Approve what waits, as the button does; returns what came of it."""
@@ -165,7 +233,8 @@ class Run:
 
     # --- the card ----------------------------------------------------------------------------
 
-    def _made_card(self) -> RunCard:
+    def as_card(self) -> RunCard:
+        """The run's card, not displayed."""
         if self._card is None:
             self._card = RunCard(
                 decide=lambda verb, reason, review: self._submit_decision(verb, reason, review),
@@ -188,6 +257,8 @@ class Run:
                 self._card.show(view)
             if self._headless and view.status == Status.AWAITING_APPROVAL and view.review:
                 self._press_once(view.review.digest)
+        if self._card is not None:
+            self._card.show_payloads(await self._payload_rows(6))
 
     async def _tick(self, card: RunCard) -> None:
         while not (self._view and self._view.closed):
@@ -240,10 +311,14 @@ class Run:
             threading.Thread(target=self._press, name="tprov-autopilot", daemon=True).start()
 
     def _press(self) -> None:
-        card = self._made_card()
+        card = self.as_card()
         with suppress(FutureTimeout):
             card.reason.value = "approved by the autopilot: nobody is here to press the button"
             card.approve.click()
+
+
+def _show(html: str) -> None:
+    display(HTML(html))
 
 
 def _ending(view: RunView) -> str:

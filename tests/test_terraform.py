@@ -1,0 +1,114 @@
+"""Terraform's argument lists, and how its answers are read."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tprov_kernel import terraform
+from tprov_kernel.errors import ConfigurationError, TerraformFailed
+from tprov_kernel.messages import ApplyResult
+from tprov_kernel.process import Completed
+from tprov_kernel.settings import CloudSettings
+
+
+def _completed(returncode: int = 1, stderr: bytes = b"") -> Completed:
+    return Completed(
+        argv=("terraform",), returncode=returncode, stdout=b"", stderr=stderr, seconds=0
+    )
+
+
+def _error(summary: str, detail: str = "", **more: Any) -> dict[str, Any]:
+    return {"diagnostic": {"severity": "error", "summary": summary, "detail": detail, **more}}
+
+
+def test_an_apply_takes_a_saved_plan_and_nothing_else() -> None:
+    """There is no way in this project to apply without a plan file, or with -auto-approve."""
+    assert terraform.apply_args(Path("p")) == [
+        "apply",
+        "-input=false",
+        "-json",
+        "-lock-timeout=10s",
+        "p",
+    ]
+
+
+def test_a_plan_goes_into_a_file_and_tells_by_its_exit_code() -> None:
+    """-detailed-exitcode: 2 means changes."""
+    args = terraform.plan_args(Path("p"), destroy=True)
+    assert "-detailed-exitcode" in args
+    assert "-destroy" in args
+    assert args[-1] == "-out=p"
+    assert "-destroy" not in terraform.plan_args(Path("p"), destroy=False)
+
+
+def test_the_environment_names_only_what_is_known() -> None:
+    """Empty settings are left out: an empty variable would count as a wrong key."""
+    names = terraform.cloud_variables(CloudSettings(endpoint="e:1", api_key="k"))
+    assert names == {"TEMPORAL_CLOUD_API_KEY": "k", "TEMPORAL_CLOUD_ENDPOINT": "e:1"}
+
+
+def test_noise_between_events_is_left_out() -> None:
+    """A plug-in's panic is no event."""
+    lines = b'{"type": "version"}\npanic: oh\n{"type": "apply_start"}\n[1]\n'
+    assert [e["type"] for e in terraform.parse_events(lines)] == ["version", "apply_start"]
+
+
+def test_a_diagnostic_is_one_sentence_without_its_source_snippet() -> None:
+    """A source line may hold a literal secret: file and line are enough."""
+    place = {"filename": "main.tf", "start": {"line": 3}}
+    event = _error("Bad", "It is\n  bad.", range=place, snippet={"code": "password = hunter2"})
+    sentence = terraform.diagnostics([event])[0].sentence
+    assert sentence == "Bad: It is bad (main.tf:3)."
+    assert "hunter2" not in sentence
+
+
+@pytest.mark.parametrize(
+    ("summary", "detail"),
+    [
+        ("rpc error", "code = Unavailable desc = nobody home"),
+        ("Failed", "context deadline exceeded"),
+        ("Error acquiring the state lock", ""),
+        ("Failed", "dial tcp 127.0.0.1:1: connection refused"),
+    ],
+)
+def test_what_may_pass_is_worth_another_attempt(summary: str, detail: str) -> None:
+    """Retry and non-retry are decided here."""
+    found = terraform.diagnostics([_error(summary, detail)])
+    assert terraform.failure("plan", found, _completed()).retryable
+
+
+@pytest.mark.parametrize("summary", ["Unsupported argument", "No value for required variable"])
+def test_a_wrong_configuration_is_not_tried_again(summary: str) -> None:
+    """Only a person can mend it; the sentence says where."""
+    place = {"filename": "main.tf", "start": {"line": 1}}
+    error = terraform.failure(
+        "plan", terraform.diagnostics([_error(summary, range=place)]), _completed()
+    )
+    assert isinstance(error, ConfigurationError)
+    assert "main.tf:1" in error.message
+
+
+def test_a_failure_without_a_word_tells_what_stderr_said() -> None:
+    """A crash of Terraform itself leaves no diagnostic."""
+    error = terraform.failure("apply", [], _completed(2, b"panic: runtime error\n"))
+    assert isinstance(error, TerraformFailed)
+    assert "panic: runtime error" in error.message
+
+
+def test_counts_come_from_terraforms_own_summary() -> None:
+    """The last change summary is the apply's."""
+    summary = {"add": 1, "change": 2, "import": 0, "remove": 3, "operation": "apply"}
+    events = [{"type": "change_summary", "changes": summary}]
+    assert terraform.applied(events) == ApplyResult(added=1, changed=2, destroyed=3)
+
+
+def test_progress_is_said_in_words() -> None:
+    """What a heartbeat carries."""
+    hook = {"resource": {"addr": "t.a"}, "action": "create", "elapsed_seconds": 3}
+    event = json.loads(json.dumps({"type": "apply_progress", "hook": hook}))
+    assert terraform.progress_words(event) == "creating t.a (3 s)"
+    assert terraform.progress_words({"type": "version"}) == ""

@@ -1,0 +1,83 @@
+"""Asks every service at this moment: is it there, who is it, how long does it take?"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+
+from temporalio.api.common.v1 import Payload
+from temporalio.api.enums.v1 import TaskQueueType
+from temporalio.api.taskqueue.v1 import TaskQueue
+from temporalio.api.workflowservice.v1 import DescribeTaskQueueRequest, GetSystemInfoRequest
+from temporalio.client import Client
+
+from tprov_kernel.cloud import CloudClient
+from tprov_kernel.settings import Settings
+from tprov_kernel.widgets.panel import PanelRow
+
+LIMIT = timedelta(seconds=3)
+
+
+async def ask_everybody(client: Client, settings: Settings) -> list[PanelRow]:
+    """Ask server, worker, Cloud API and codec server, all at once; none of them raises."""
+
+    async def server() -> str:
+        info = await client.workflow_service.get_system_info(GetSystemInfoRequest(), timeout=LIMIT)
+        return f"{settings.address}, server {info.server_version}"
+
+    async def worker() -> str:
+        queue = await client.workflow_service.describe_task_queue(
+            DescribeTaskQueueRequest(
+                namespace=client.namespace,
+                task_queue=TaskQueue(name=settings.task_queue),
+                task_queue_type=TaskQueueType.TASK_QUEUE_TYPE_WORKFLOW,
+            ),
+            timeout=LIMIT,
+        )
+        who = ", ".join(sorted({poller.identity for poller in queue.pollers})) or "nobody"
+        return f"{who} polls {settings.task_queue}"
+
+    async def cloud() -> str:
+        account = await CloudClient(settings.cloud).check()
+        kind = "stand-in" if settings.cloud.is_stand_in else "Temporal Cloud"
+        return f"{settings.cloud.endpoint}, account {account.id} ({kind})"
+
+    async def codec() -> str:
+        return await _decode_one(client, settings.codec_url)
+
+    checks = {"Temporal server": server, "Worker": worker, "Cloud API": cloud}
+    if settings.codec_url:
+        checks["Codec server"] = codec
+    return list(await asyncio.gather(*(_row(name, ask) for name, ask in checks.items())))
+
+
+async def _row(name: str, ask: Callable[[], Awaitable[str]]) -> PanelRow:
+    began = time.perf_counter()
+    try:
+        detail = await ask()
+    except Exception as error:  # whatever it is, it is this row's answer
+        return PanelRow(name=name, state="missing", detail=str(error), remedy="Run `tprov doctor`.")
+    return PanelRow(name=name, detail=f"{detail}, {1000 * (time.perf_counter() - began):.0f} ms")
+
+
+async def _decode_one(client: Client, url: str) -> str:
+    """Have the codec server decode a payload that this kernel has just encoded."""
+    import aiohttp
+    from google.protobuf import json_format
+
+    codec = client.data_converter.payload_codec
+    plain = Payload(metadata={"encoding": b"json/plain"}, data=b'"hello"')
+    payload = (await codec.encode([plain]))[0] if codec else plain
+    body = {"payloads": [json_format.MessageToDict(payload)]}
+    limit = aiohttp.ClientTimeout(total=LIMIT.total_seconds())
+    async with (
+        aiohttp.ClientSession(timeout=limit) as session,
+        session.post(f"{url.rstrip('/')}/decode", json=body) as answer,
+    ):
+        answer.raise_for_status()
+        decoded = json_format.ParseDict((await answer.json())["payloads"][0], Payload())
+    if decoded.data != plain.data:
+        raise RuntimeError("it decodes with another key")
+    return f"{url}, decodes what this kernel encrypts"
