@@ -38,6 +38,7 @@ def work(show: Printer) -> None:
         label="Resolving requirements.lock",
         environ=os.environ,
         cwd=ROOT,
+        fresh=True,
     )
     with TemporaryDirectory() as folder:
         for name in WHEELS:
@@ -51,6 +52,7 @@ def work(show: Printer) -> None:
                 label=f"Resolving {name}",
                 environ=os.environ,
                 cwd=ROOT,
+                fresh=True,
             )
 
 

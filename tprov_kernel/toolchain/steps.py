@@ -266,9 +266,10 @@ def guarded_main(work: Callable[[Printer], None], *, stream: TextIO, again: str)
     """Run a command's work; turn what people can meet into a sentence and an exit code.
 
     Returns:
-        0, 1 after a failure, 130 after an interrupt (a TERM signal is treated like Ctrl-C).
+        0, 1 after a failure, 130 after an interrupt (TERM and HUP are treated like Ctrl-C).
     """
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for ending in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(ending, signal.default_int_handler)
     printer = Printer(stream)
     try:
         work(printer)

@@ -113,22 +113,42 @@ def run_uv(
     label: str,
     environ: Mapping[str, str],
     cwd: Path | None = None,
+    fresh: bool = False,
 ) -> None:
     """Run uv with the user's own way of reaching packages, and nothing else of theirs.
 
-    Certificates are first looked up in the system's store, which knows a company's own; where that
-    store is missing, in uv's built-in one.
+    First from uv's cache alone: what is pinned is the same wherever it comes from, and another
+    clone needs no network. Then with the certificates in the system's store, which knows a
+    company's own; where that is missing, with those built into uv.
+
+    Args:
+        steps: Runs it.
+        uv: The uv to run.
+        arguments: Its arguments.
+        label: What people read meanwhile.
+        environ: Our environment.
+        cwd: Its working directory.
+        fresh: Ask the index even for what the cache knows.
+
+    Raises:
+        StepFailed: It failed in every way.
     """
     settings = uv_environment(uv, environ)
-    asked = "UV_SYSTEM_CERTS" in settings or "UV_NATIVE_TLS" in settings
     system = {"UV_SYSTEM_CERTS": "1", "UV_NATIVE_TLS": "1"}
-    command = [uv, *arguments, "--no-progress"]
+    decided = bool(system.keys() & settings.keys())
+
+    def run(more: Mapping[str, str]) -> None:
+        steps.run([uv, *arguments, "--no-progress"], label=label, environ=settings | more, cwd=cwd)
+
+    if not fresh:
+        with suppress(StepFailed):
+            return run({"UV_OFFLINE": "1"})
     try:
-        steps.run(command, label=label, environ=settings if asked else settings | system, cwd=cwd)
+        return run({} if decided else system)
     except StepFailed as error:
-        if asked or "certificate" not in error.output.lower():
+        if decided or "certificate" not in error.output.lower():
             raise
-        steps.run(command, label=label, environ=settings, cwd=cwd)
+    return run({})
 
 
 def uv_environment(uv: Path, environ: Mapping[str, str]) -> dict[str, str]:
