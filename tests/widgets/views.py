@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
+from tprov_kernel.errors import KeyRejected
 from tprov_kernel.messages import (
     AttributeChange,
     Decision,
@@ -17,6 +18,8 @@ from tprov_kernel.messages import (
     progress_of,
 )
 from tprov_kernel.observe import STEPS, Contact, RunView, Span, StepState, StepView
+from tprov_kernel.widgets.objects import CloudObject
+from tprov_kernel.widgets.panel import OpenRun, PanelModel, PanelRow
 
 START = datetime(2025, 11, 24, 10, 40, 0, tzinfo=UTC)
 WORKER = "4711@kernel"
@@ -316,3 +319,39 @@ EVERY = {
     "out_of_touch": out_of_touch,
     "task_failing": task_failing,
 }
+
+PANEL = PanelModel(
+    title="Your lab is open",
+    target="local",
+    seconds=1.4,
+    services=(
+        PanelRow(name="Temporal server", version="1.9.1", detail="localhost:7233"),
+        PanelRow(name="Cloud API stand-in", detail="localhost:7244, holds 2 objects"),
+        PanelRow(
+            name="codec server",
+            state="warn",
+            detail="port 8081 is taken by another program",
+            remedy="Stop it, or go without decoded payloads in the Web UI.",
+        ),
+    ),
+    tools=(
+        PanelRow(name="terraform", version="1.11.4", detail="from PATH"),
+        PanelRow(
+            name="opa", state="missing", detail="not on PATH", remedy="Run `tprov setup` first."
+        ),
+    ),
+    links=(("Temporal Web UI", "http://localhost:8233"),),
+    ignored=("TEMPORAL_API_KEY",),
+    leftovers=("A namespace of yesterday's stack adm-11aa is still there: `tprov reset`.",),
+    runs=(OpenRun(stack="adm-7c2f", status="awaiting approval", since="since 10:41"),),
+)
+
+OBJECTS = [
+    CloudObject("namespace", "adm-7c2f", "adm-7c2f.a1b2c", "active", "2025-11-24T10:41:07Z"),
+    CloudObject("user", "grace@example.test", "user-1", "activating", ""),
+]
+
+ERROR = KeyRejected(
+    "The Temporal Cloud API does not accept the key.",
+    remedy="Set `TEMPORAL_CLOUD_API_KEY` to a valid key.",
+)

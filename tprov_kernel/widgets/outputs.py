@@ -54,4 +54,4 @@ class Twin:
 def _emit(bundle: dict[str, object], **options: object) -> None:
     # Without a shell `display` would print the bundle.
     if get_ipython() is not None:
-        ipython.display(bundle, raw=True, **options)  # type: ignore[no-untyped-call]  # the same
+        ipython.display(bundle, raw=True, **options)

@@ -73,12 +73,15 @@ def plan_html(view: PlanView | None, *, live: bool, ink: style.Ink | None = None
         live: For the live card, with classes; otherwise for any other output.
         ink: Overrides how rules become attributes: the snapshot hands in `style.stored`.
     """
+    alone = ink is None and not live
     ink = ink or (style.live if live else style.adaptive)
-    if view is None:
-        return f"<div{ink('muted')}>There is no plan yet.</div>"
-    scroll = ' tabindex="0" role="region" aria-label="Terraform plan, redacted"' if live else ""
-    lines = "\n".join(_html(line, ink) for line in plan_lines(view))
-    return f"<div{ink('base gap')}>{_counts(view, ink)}</div><pre{ink('pre')}{scroll}>{lines}</pre>"
+    drawn = f"<div{ink('muted')}>There is no plan yet.</div>"
+    if view is not None:
+        name = ' tabindex="0" role="region" aria-label="Terraform plan, redacted"' if live else ""
+        lines = "\n".join(_html(line, ink) for line in plan_lines(view))
+        counts = f"<div{ink('base gap')}>{_counts(view, ink)}</div>"
+        drawn = f"{counts}<pre{ink('pre')}{name}>{lines}</pre>"
+    return f"<div{ink('base frame pad')}>{drawn}</div>" if alone else drawn
 
 
 def plan_text(view: PlanView) -> str:

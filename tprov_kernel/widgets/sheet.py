@@ -76,10 +76,10 @@ _RULES = """
   clip-path:inset(50%)}
 .tprov-card .ask-row .widget-text input{height:34px;width:100%;padding:0 10px;border-radius:4px;
   border:1px solid color-mix(in srgb,var(--tp-text) 55%,var(--tp-ground));
-  background:var(--tp-ground);color:var(--tp-text);font-size:13px}
+  background:var(--tp-ground);color:var(--tp-text);font-family:%sans;font-size:13px}
 .tprov-card .ask-row .widget-text input::placeholder{color:var(--tp-muted);opacity:1}
 .tprov-card .ask-row .jupyter-button{width:auto;height:34px;line-height:32px;margin:0;
-  padding:0 18px;border-radius:4px;font-size:14px;font-weight:700}
+  padding:0 18px;border-radius:4px;font-family:%sans;font-size:14px;font-weight:700}
 .tprov-card .approve{background:var(--tp-ok)!important;color:var(--tp-ground)!important;
   border:1px solid var(--tp-ok)!important}
 .tprov-card .deny{background:var(--tp-ground)!important;color:var(--tp-bad)!important;
@@ -91,9 +91,10 @@ _RULES = """
 .tprov-card .widget-tab{margin:0;min-width:0}
 .tprov-card .widget-tab>.lm-TabBar{border-top:1px solid var(--tp-line);border-bottom:1px solid
   var(--tp-line);background:var(--tp-raised);min-height:34px;overflow:visible}
+.tprov-card .widget-tab>.lm-TabBar>.lm-TabBar-content{align-items:stretch}
 .tprov-card .widget-tab>.lm-TabBar .lm-TabBar-tab{flex:0 1 auto;min-width:0;margin:0;border:0;
   border-top:2px solid transparent;background:transparent;color:var(--tp-muted);
-  padding:0 16px;line-height:32px;font-size:13px;transform:none;top:0}
+  padding:0 16px;line-height:32px;font-family:%sans;font-size:13px;transform:none;top:0}
 .tprov-card .widget-tab>.lm-TabBar .lm-TabBar-tab.lm-mod-current{background:var(--tp-ground);
   color:var(--tp-text);font-weight:700;border-top-color:var(--tp-busy);margin-bottom:-1px}
 .tprov-card .widget-tab>.lm-TabBar .lm-mod-current::before{display:none}

@@ -23,15 +23,17 @@ def _mix(colour: str, percent: int, other: str) -> str:
     return f"color-mix(in srgb,{colour} {percent}%,{other})"
 
 
-def _accent(variable: str, fallback: str, percent: int) -> str:
-    """A theme colour pulled towards the text's: Jupyter's own fall short of 4.5:1."""
-    return _mix(f"var({variable},{fallback})", percent, _TEXT)
+def _accent(variable: str, fallback: str, percent: int) -> tuple[str, str]:
+    """A theme colour pulled towards the text's (Jupyter's own fall short of 4.5:1), and a tint."""
+    raw = f"var({variable},{fallback})"
+    return _mix(raw, percent, _TEXT), _mix(raw, 11, _GROUND)
 
 
-_OK = _accent("--jp-success-color1", "#1a7f5a", 72)
-_ASK = _accent("--jp-warn-color0", "#b35900", 62)
-_BAD = _accent("--jp-error-color1", "#c62828", 78)
-_BUSY = _accent("--jp-brand-color1", "#1f5fc4", 80)
+_OK, _OK_TINT = _accent("--jp-success-color1", "#1a7f5a", 72)
+_ASK, _ASK_TINT = _accent("--jp-warn-color1", "#c27803", 56)
+_BAD, _BAD_TINT = _accent("--jp-error-color1", "#c62828", 78)
+_BUSY, _BUSY_TINT = _accent("--jp-brand-color1", "#1f5fc4", 80)
+_LINK, _ = _accent("--jp-content-link-color", "#1f57b0", 82)
 
 PALETTE: dict[str, tuple[str, str]] = {
     # name: (from the theme, literal)
@@ -41,16 +43,16 @@ PALETTE: dict[str, tuple[str, str]] = {
     "raised": (_mix(_TEXT, 4, _GROUND), "#f6f8fa"),
     "line": (_mix(_TEXT, 18, _GROUND), "#d3d9df"),
     "ok": (_OK, "#17694b"),
-    "ok-tint": (_mix(_OK, 10, _GROUND), "#e8f5ef"),
+    "ok-tint": (_OK_TINT, "#e8f5ef"),
     "ask": (_ASK, "#8a5200"),
-    "ask-tint": (_mix(_ASK, 10, _GROUND), "#fff7e0"),
+    "ask-tint": (_ASK_TINT, "#fff7e0"),
     "bad": (_BAD, "#ad1f1f"),
-    "bad-tint": (_mix(_BAD, 8, _GROUND), "#fdeeee"),
+    "bad-tint": (_BAD_TINT, "#fdeeee"),
     "busy": (_BUSY, "#1f57b0"),
-    "busy-tint": (_mix(_BUSY, 10, _GROUND), "#eaf1fc"),
+    "busy-tint": (_BUSY_TINT, "#eaf1fc"),
     "quiet": (_mix(_TEXT, 68, _GROUND), "#57606a"),
     "quiet-tint": (_mix(_TEXT, 4, _GROUND), "#f6f8fa"),
-    "link": (_accent("--jp-content-link-color", "#1f57b0", 82), "#1f57b0"),
+    "link": (_LINK, "#1f57b0"),
 }
 
 SANS = "var(--jp-ui-font-family,system-ui,sans-serif)"
@@ -77,9 +79,11 @@ RULES: dict[str, str] = {
     "wrap": "white-space:pre-wrap;overflow-wrap:anywhere",
     "link": "color:$link;text-decoration:underline;text-underline-offset:2px",
     "table": "border-collapse:collapse;width:100%;font-size:13px;color:$text;background:$ground",
-    "th": "text-align:left;font-weight:600;font-size:12px;color:$muted;padding:4px 12px 4px 0;"
+    # A ground for every cell: JupyterLab stripes the rows of tables, which would lie on top.
+    "th": "background:$ground;text-align:left;font-weight:600;font-size:12px;color:$muted;"
+    "padding:4px 12px 4px 0;"
     "border-bottom:1px solid $line;vertical-align:bottom",
-    "td": "text-align:left;padding:5px 12px 5px 0;border-bottom:1px solid $line;"
+    "td": "background:$ground;text-align:left;padding:5px 12px 5px 0;border-bottom:1px solid $line;"
     "vertical-align:top;overflow-wrap:anywhere",
     "nowrap": "white-space:nowrap",
     "third": "width:30%",

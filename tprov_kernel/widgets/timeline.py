@@ -15,12 +15,12 @@ from tprov_kernel.observe import RunView, Span, StepView
 from tprov_kernel.widgets import style
 from tprov_kernel.widgets.words import between, duration, esc, step_title
 
-WIDTH = 720
-_LEFT, _RIGHT = 92, 16
+WIDTH = 640
+_LEFT, _RIGHT = 76, 16
 _TOP, _ROW, _BAR = 10, 28, 14
 _LETTER = 6.6
 """Generous width of a letter, for there is no measuring without a browser."""
-_HUMAN_SHARE = 0.45
+_HUMAN_SHARE = 0.5
 """How much of the width a long human wait gets; three days would leave nothing for the work."""
 
 _TONE = {"ok": "ok", "failed": "bad", "running": "busy", "backoff": "muted", "human": "ask"}
@@ -67,7 +67,7 @@ def timeline_svg(view: RunView, *, now: datetime, live: bool) -> str:
     else:
         scale = _scale(rows, start, end)
         for step in rows:
-            drawn.append(_text(10, y + 15, step_title(step, view), colour("text")))
+            drawn.append(_text(2, y + 15, step_title(step, view), colour("text")))
             bars, y = _row(step, y, start, end, scale, colour)
             drawn += bars
         drawn += _axis(scale, y + 4, colour)
@@ -79,8 +79,9 @@ def _frame(drawn: str, height: float, words: str, *, live: bool) -> str:
     ground = f'<rect width="{WIDTH}" height="{height:.0f}" fill="{style.PALETTE["ground"][1]}"/>'
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="{size}" width="100%" role="img"'
-        f' aria-label="{esc(words)}" style="display:block;max-width:{WIDTH}px;font-family:{font};'
-        f'font-size:12px"><title>{esc(words)}</title>{"" if live else ground}{drawn}</svg>'
+        f' aria-label="{esc(words)}" style="display:block;max-width:{WIDTH + 80}px;'
+        f'font-family:{font};font-size:12px"><title>{esc(words)}</title>'
+        f"{'' if live else ground}{drawn}</svg>"
     )
 
 
@@ -89,7 +90,7 @@ def timeline_img(view: RunView, *, now: datetime) -> str:
     data = base64.b64encode(timeline_svg(view, now=now, live=False).encode()).decode()
     return (
         f'<img src="data:image/svg+xml;base64,{data}" alt="{esc(timeline_words(view, now=now))}"'
-        f' width="{WIDTH}" style="max-width:100%;height:auto;display:block">'
+        f' width="{WIDTH + 40}" style="max-width:100%;height:auto;display:block">'
     )
 
 
@@ -165,12 +166,11 @@ def _row(
         drawn.append(_span(span, x1, x2, y, colour))
         if span.kind == "human":
             waited = duration(between(span.start, span.end or end))
-            label, tone = (
-                f"{span.note or 'waiting for a person: no worker needed'} ({waited})",
-                "ask",
-            )
-            if _wide(label) < x2 - x1:
-                drawn.append(_text(x1 + 9, y + 15, label, colour(tone)))
+            words, tone = span.note or "waiting for a person: no worker needed", "ask"
+            label = f"{words} ({waited})"
+            fitting = [w for w in (label, words, waited) if _wide(w) < x2 - x1]
+            if fitting:
+                drawn.append(_text(x1 + 9, y + 15, fitting[0], colour(tone)))
                 label = ""
     label = label or ("" if tone == "ask" else step.spans[-1].note)
     if not label:
@@ -223,7 +223,7 @@ def _axis(scale: Scale, y: float, colour: Colour) -> list[str]:
     inner = [(scale.total / 2, _mark(scale.total / 2))]
     if scale.shortened:
         inner = [(m, _mark(m)) for wait in scale.human for m in wait]
-        inner += [((a + b) / 2, "not to scale") for a, b in scale.human]
+        inner += [((a + b) / 2, f"{_mark(b - a)}, not to scale") for a, b in scale.human]
     parts, free = [path], float(_LEFT) + 24
     for moment, words in sorted(inner):
         x, half = scale.x(moment), _wide(words) / 2

@@ -35,8 +35,8 @@ def esc(text: str) -> str:
 
 
 def prose(text: str, code: str = "") -> str:
-    """The same for a sentence; what stands in backticks becomes code with these attributes."""
-    return re.sub(r"`([^`\n]+)`", rf"<code{code}>\1</code>", esc(text))
+    """The same for a sentence; what stands in backticks gets these attributes."""
+    return re.sub(r"`([^`\n]+)`", rf"<span{code}>\1</span>", esc(text))
 
 
 def link_target(url: str) -> str:

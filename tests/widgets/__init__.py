@@ -1,0 +1,1 @@
+"""Tests of the widgets, with hand-made runs (`views.py`)."""
