@@ -137,7 +137,7 @@ def run_uv(
     system = {"UV_SYSTEM_CERTS": "1", "UV_NATIVE_TLS": "1"}
     decided = bool(system.keys() & settings.keys())
 
-    def run(more: Mapping[str, str]) -> None:
+    def run(more: dict[str, str]) -> None:
         steps.run([uv, *arguments, "--no-progress"], label=label, environ=settings | more, cwd=cwd)
 
     if not fresh:
