@@ -109,34 +109,40 @@ def find_python(environ: Mapping[str, str], *, for_venv: bool = False) -> Python
     return None
 
 
-def digest(root: Path) -> str:
-    """Give what the environment is made from; its place too, because its scripts name it."""
-    parts = [str(root).encode(), *((root / n).read_bytes() for n in SOURCES)]
-    return hashlib.sha256(b"\0".join(parts)).hexdigest()
-
-
 SOURCES = ("requirements.lock", "pyproject.toml", "tools/bootstrap.py")
 
 
+def digest(root: Path) -> str:
+    """Give what the environment is made from."""
+    return hashlib.sha256(b"\0".join((root / name).read_bytes() for name in SOURCES)).hexdigest()
+
+
 def stamp(root: Path) -> Path:
-    """Give the file that says what the environment was made from, written last."""
+    """Give the file that says where and from what the environment was made; it is written last."""
     return root / ".venv" / "tprov-setup.json"
 
 
+def stamped(root: Path) -> dict[str, str]:
+    """Read the stamp; gives nothing where there is none."""
+    try:
+        return dict(json.loads(stamp(root).read_text()))
+    except (OSError, ValueError):
+        return {}
+
+
 def whole(root: Path) -> bool:
-    """Tell whether the environment was finished once, and nothing we know of is gone."""
+    """Tell whether the environment was finished once, in this place, and nothing known is gone.
+
+    A clone that was moved has scripts that name its old place.
+    """
     programs = root / ".venv" / "bin"
-    return stamp(root).is_file() and all((programs / name).exists() for name in NEEDED)
+    finished_here = stamped(root).get("root") == str(root)
+    return finished_here and all((programs / name).exists() for name in NEEDED)
 
 
 def current(root: Path) -> bool:
     """Tell whether the environment is whole, and made from what is in the repository now."""
-    if not whole(root):
-        return False
-    try:
-        return bool(json.loads(stamp(root).read_text())["digest"] == digest(root))
-    except (ValueError, KeyError):
-        return False
+    return whole(root) and stamped(root).get("digest") == digest(root)
 
 
 def make_environment(root: Path, *, python: str, uv: Path, steps: Steps) -> None:
@@ -180,7 +186,7 @@ def make_environment(root: Path, *, python: str, uv: Path, steps: Steps) -> None
         cwd=root,
     )
     fresh = stamp(root).with_suffix(".part")
-    fresh.write_text(json.dumps({"digest": digest(root)}))
+    fresh.write_text(json.dumps({"digest": digest(root), "root": str(root)}))
     fresh.replace(stamp(root))
 
 
