@@ -35,6 +35,8 @@ class Stage:
             own_worker=views.WORKER,
         )
         self.card.show_payloads(PAYLOADS)
+        self.answered = threading.Event()
+        """Set when a decision was answered and the card shows what came of it."""
         self._begun = datetime.now(UTC) - timedelta(seconds=72)
         self._part: Callable[[datetime], RunView] = views.asking
         threading.Thread(target=self._play, daemon=True).start()
@@ -53,10 +55,12 @@ class Stage:
         if verb == "approve" and not reason:
             words = "Refused: an approval needs a reason. Nothing was recorded."
             self.card.answer(words, refused=True)
+            self.answered.set()
             return
         self.card.answer("Recorded.", refused=False)
         self._part = views.applying
         self._show()
+        self.answered.set()
 
     def _show(self) -> None:
         view = self._part(self._begun)

@@ -21,7 +21,7 @@ from tprov_kernel.messages import (
     short_digest,
 )
 from tprov_kernel.observe import Contact, RunView, StepView
-from tprov_kernel.widgets.style import Ink
+from tprov_kernel.widgets.style import Ink, live
 from tprov_kernel.widgets.words import (
     DEFAULT_DOING,
     LEVEL_TONE,
@@ -52,12 +52,13 @@ def name_of(view: RunView) -> str:
 
 def head(view: RunView, now: datetime, ink: Ink) -> str:
     """Name, workflow id, elapsed time, percent."""
-    elapsed = duration(between(view.started, (view.ended or now) if view.closed else now))
+    end = (view.ended or now) if view.closed else now
+    elapsed = duration(between(view.started, end), to_the_second=True)
     verb = "destroy " if view.action == "destroy" else ""
     return (
         f"<span{ink('name')}>{verb}{esc(name_of(view))}</span> &ensp;"
         f"<span{ink('code')}><span{ink('muted')}>{esc(view.workflow_id)}</span></span> &ensp;"
-        f"<span{ink('muted')}>{elapsed} &ensp;{view.progress} %</span>"
+        f"<span{ink('muted nowrap')}>{elapsed} &ensp;{view.progress} %</span>"
     )
 
 
@@ -65,7 +66,8 @@ def chip(view: RunView, ink: Ink) -> str:
     """The status in words, with an icon."""
     tone = status_tone(view)
     known = "" if view.contact.in_touch or view.closed else " (last known)"
-    icon = f'<span aria-hidden="true">{TONE_ICON[tone]}</span> '
+    unsaid = ' aria-hidden="true"' if ink is live else ""
+    icon = f"<span{unsaid}>{TONE_ICON[tone]}</span> "
     return f"<span{ink(f'chip {tone}-chip')}>{icon}{esc(status_words(view))}{known}</span>"
 
 

@@ -119,6 +119,6 @@ _RULES = """
 .tprov-card.jupyter-widgets-disconnected::before{
   content:"⚠ The kernel behind this card is gone. Run the set-up cell again."!important;
   display:block;padding:8px 16px;font:700 13px/1.5 %sans;color:var(--tp-bad);
-  background:var(--tp-bad-tint);position:static;text-align:left}
+  background:var(--tp-bad-tint);position:static;text-align:left;align-self:stretch;width:auto}
 .tprov-card.jupyter-widgets-disconnected>*{opacity:.55;pointer-events:none}
 """

@@ -223,9 +223,10 @@ def _axis(scale: Scale, y: float, colour: Colour) -> list[str]:
     inner = [(scale.total / 2, _mark(scale.total / 2))]
     if scale.shortened:
         inner = [(m, _mark(m)) for wait in scale.human for m in wait]
-        inner += [((a + b) / 2, f"{_mark(b - a)}, not to scale") for a, b in scale.human]
+        for words in ("{}, not to scale", "not to scale"):
+            inner += [((a + b) / 2, words.format(_mark(b - a))) for a, b in scale.human]
     parts, free = [path], float(_LEFT) + 24
-    for moment, words in sorted(inner):
+    for moment, words in sorted(inner, key=lambda mark: mark[0]):
         x, half = scale.x(moment), _wide(words) / 2
         if free <= x - half and x + half <= right - _wide(last):
             parts.append(_text(x, y + 17, words, colour("muted"), anchor="middle"))

@@ -41,15 +41,22 @@ def prose(text: str, code: str = "") -> str:
 
 def link_target(url: str) -> str:
     """An address as an attribute's value; '#' for anything that is not http, https or relative."""
-    scheme = re.match(r"\s*([a-zA-Z][a-zA-Z0-9+.-]*):", clean(url))
-    return esc(url) if scheme is None or scheme[1].lower() in {"http", "https"} else "#"
+    # Browsers skip white space and control characters, even inside a scheme.
+    address = re.sub(r"[\x00-\x20\x7f-\x9f]", "", url)
+    scheme, colon, _ = re.split(r"[/?#]", address, maxsplit=1)[0].partition(":")
+    return esc(address) if not colon or scheme.lower() in {"http", "https"} else "#"
 
 
 # --- time ------------------------------------------------------------------------------------
 
 
-def duration(seconds: float) -> str:
-    """'0.2 s', '12 s', '1 min 12 s', '71 h 58 min'; never negative."""
+def duration(seconds: float, *, to_the_second: bool = False) -> str:
+    """'0.2 s', '12 s', '1 min 12 s', '71 h 58 min'; never negative.
+
+    Args:
+        seconds: How long.
+        to_the_second: Seconds also beyond an hour, where people must see that time passes.
+    """
     seconds = max(0.0, seconds)
     if seconds < 9.95:
         return f"{seconds:.1f} s"
@@ -58,7 +65,8 @@ def duration(seconds: float) -> str:
         return f"{whole} s"
     if whole < 3600:
         return f"{whole // 60} min {whole % 60} s"
-    return f"{whole // 3600} h {whole % 3600 // 60} min"
+    rest = f" {whole % 60} s" if to_the_second else ""
+    return f"{whole // 3600} h {whole % 3600 // 60} min{rest}"
 
 
 def between(start: datetime | None, end: datetime | None) -> float:
