@@ -21,6 +21,7 @@ def arguments(argv: list[str]) -> argparse.Namespace:
     parser.add_argument("--db", type=Path, required=True, help="the database's file")
     parser.add_argument("--key-file", type=Path, required=True, help="made when it is missing")
     parser.add_argument("--temporal", help="host:port of the local server that mirrors namespaces")
+    parser.add_argument("--web-ui", help="base URL of that server's web UI")
     parser.add_argument("--log", type=Path, help="every call, as a line of JSON")
     parser.add_argument("--account", default="tprov", help="the account's id")
     options = parser.parse_args(argv)
@@ -49,6 +50,7 @@ def main(argv: list[str]) -> int:
                     db=options.db,
                     key_file=options.key_file,
                     temporal=options.temporal,
+                    web_ui=options.web_ui,
                     log=options.log,
                     account=options.account,
                 )

@@ -21,7 +21,7 @@ def control(
     core: Core,
     faults: Faults,
     identities: Identities,
-    more_status: Callable[[], dict[str, object]],
+    more: Mapping[str, Callable[[], object]],
 ) -> Mapping[str, Answer]:
     """Make the control service's methods, by name."""
 
@@ -44,7 +44,7 @@ def control(
             "held": core.operations.held,
             "open": [o.id for o in core.store.open_operations()],
             "objects": core.store.counts(),
-            **more_status(),
+            **{name: ask() for name, ask in more.items()},
         }
 
     def objects(message: dict[str, Any]) -> object:

@@ -66,6 +66,19 @@ class Call:
     operation_id: str
 
 
+@dataclass(frozen=True, kw_only=True)
+class Server:
+    """The local Temporal server that has the namespaces; empty where there is none.
+
+    Attributes:
+        grpc: ``host:port``.
+        web: The web UI's base URL.
+    """
+
+    grpc: str = ""
+    web: str = ""
+
+
 def new_id() -> str:
     """An id, or a resource version, as opaque as the real ones."""
     return uuid.uuid4().hex
@@ -83,14 +96,20 @@ class Core:
 
     Attributes:
         account: The account's id.
+        server: Where the namespaces are.
         kinds: Every kind, by name.
         removed: Called with kind and id, in the same transaction, when an object is gone.
     """
 
-    def __init__(self, *, store: Store, operations: Operations, account: str) -> None:
+    def __init__(
+        self, *, store: Store, operations: Operations, account: str, server: Server | None = None
+    ) -> None:
         self.store = store
         self.operations = operations
         self.account = account
+        self.server = server or Server()
+        if store.fact("instance") is None:
+            store.put_fact("instance", new_id())
         self.kinds: dict[str, Kind[Any]] = {}
         self.removed: list[Callable[[str, str], None]] = []
         operations.effects |= {

@@ -12,7 +12,7 @@ from tprov_kernel.standin import rules
 from tprov_kernel.standin.core import Call, Core, Kind, mark, now
 from tprov_kernel.standin.families.account import REGIONS
 from tprov_kernel.standin.rules import Refused
-from tprov_kernel.standin.store import Operation
+from tprov_kernel.standin.store import Operation, Store
 
 NAMESPACE = Kind(
     name="namespace",
@@ -35,6 +35,7 @@ class Namespaces:
         self._core = core
         core.kinds[NAMESPACE.name] = NAMESPACE
         core.operations.effects |= {"tags": self._tagged, "rename": self._renamed}
+        core.removed.append(self._removed)
 
     # --- the API -----------------------------------------------------------------------------
 
@@ -158,28 +159,40 @@ class Namespaces:
         current.last_modified_time.CopyFrom(now())
         mark(current, current.state, "")
         self._core.write(NAMESPACE, operation.object, current)
-        echoes = [*self._echoes(current), old]
-        self._core.store.put_fact(
-            f"renamed {operation.object}", json.dumps([current.resource_version, echoes])
-        )
+        history = [
+            *renames(self._core.store, operation.object),
+            (current.resource_version, old, new),
+        ]
+        self._core.store.put_fact(f"renames of {operation.object}", json.dumps(history))
 
-    def _echoes(self, current: namespace.Namespace) -> list[str]:
-        """The names that were given up at the namespace's current version."""
-        version, names = json.loads(
-            self._core.store.fact(f"renamed {current.namespace}") or '["", []]'
-        )
-        return list(names) if version == current.resource_version else []
+    def _removed(self, kind: str, id: str) -> None:
+        if kind == NAMESPACE.name:
+            self._core.store.put_fact(f"renames of {id}", "[]")
 
     def _without_echoes(self, current: namespace.Namespace, spec: namespace.NamespaceSpec) -> None:
         """Drop the old names of attributes that were renamed after the caller's last look."""
-        for old in self._echoes(current):
-            spec.search_attributes.pop(old, None)
+        for version, old, _ in renames(self._core.store, current.namespace):
+            if version == current.resource_version and old not in current.spec.search_attributes:
+                spec.search_attributes.pop(old, None)
 
     # --- as it is shown ----------------------------------------------------------------------
+
+    def _where(self, entity: namespace.Namespace) -> None:
+        """Where the namespace is: on the local server, or at names that can never exist."""
+        id, server = entity.namespace, self._core.server
+        provider, _, region = entity.active_region.partition("-")
+        if entity.spec.api_key_auth.enabled:
+            name = f"{region}.{provider}.api.temporal.invalid:7233"
+            entity.endpoints.grpc_address = server.grpc or name
+        if entity.spec.mtls_auth.enabled:
+            entity.endpoints.mtls_grpc_address = server.grpc or f"{id}.tmprl.invalid:7233"
+        web = server.web or "https://cloud.temporal.invalid"
+        entity.endpoints.web_address = f"{web}/namespaces/{id}"
 
     def _shown(self, entity: namespace.Namespace) -> namespace.Namespace:
         """Add what is not stored, because it follows from the specification."""
         spec = entity.spec
+        self._where(entity)
         entity.limits.actions_per_second_limit = APS
         if spec.capacity_spec.HasField("provisioned"):
             units = spec.capacity_spec.provisioned.value
@@ -204,6 +217,11 @@ class Namespaces:
                 region=region,
             )
         return entity
+
+
+def renames(store: Store, id: str) -> list[tuple[str, str, str]]:
+    """The renames of a namespace's search attributes, oldest first: version, old name, new name."""
+    return [(v, old, new) for v, old, new in json.loads(store.fact(f"renames of {id}") or "[]")]
 
 
 def complete(asked: namespace.NamespaceSpec) -> namespace.NamespaceSpec:
