@@ -11,7 +11,7 @@ in all their forms. What no pass can find is listed in docs/redaction.md. A plan
 a second: call them off an event loop.
 """
 
-from tprov_kernel.redaction.hcl import ephemeral_variables
+from tprov_kernel.redaction.hcl import ephemeral_variables, sensitive_variables
 from tprov_kernel.redaction.plan import Redacted, redact_plan
 from tprov_kernel.redaction.scrub import SENSITIVE, Scrubber
 from tprov_kernel.redaction.stream import event_view, redact_outputs
@@ -26,4 +26,5 @@ __all__ = [
     "plan_view",
     "redact_outputs",
     "redact_plan",
+    "sensitive_variables",
 ]
