@@ -6,6 +6,7 @@ needs to meet them, `reset` brings the directory back to zero. One process has a
 a time, and nothing of it outlives that process.
 
     opened.py    starts, watches, stops, closes
+    programs.py  how each is started
     home.py      the data directory: lock, owner, reset
     ports.py     which ports
     answers.py   does a service answer?
@@ -15,12 +16,12 @@ a time, and nothing of it outlives that process.
 from tprov_kernel.services.home import Kind, Owner, ServicesInfo, owner_of, reset
 from tprov_kernel.services.local import environment_for_terminal, local_settings
 from tprov_kernel.services.opened import (
-    SEARCH_ATTRIBUTES,
     Services,
     attach,
     is_in_use,
     open_services,
 )
+from tprov_kernel.services.programs import SEARCH_ATTRIBUTES
 
 __all__ = [
     "SEARCH_ATTRIBUTES",

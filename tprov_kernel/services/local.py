@@ -6,11 +6,12 @@ import os
 import shlex
 import sys
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
 from tprov_kernel.messages import DEFAULT_TASK_QUEUE
-from tprov_kernel.services.home import ServicesInfo
+from tprov_kernel.services.home import ServicesInfo, writing
 from tprov_kernel.settings import CONNECTION_VARIABLES, CloudSettings, Settings, truth
 
 NAMESPACE = "default"
@@ -88,8 +89,7 @@ def _with_ignored(settings: Settings, environ: Mapping[str, str]) -> Settings:
     ours = _connection(settings)  # a terminal or a kernel that is set up for this very place
     ignored = [n for n in CONNECTION_VARIABLES if environ.get(n) and environ[n] != ours.get(n)]
     files = [path.name for path in _configuration_files(environ) if path.is_file()]
-    fields = {name: getattr(settings, name) for name in settings.__dataclass_fields__}
-    return Settings(**{**fields, "ignored": (*ignored, *files)})
+    return replace(settings, ignored=(*ignored, *files))
 
 
 def _configuration_files(environ: Mapping[str, str]) -> list[Path]:
@@ -131,8 +131,9 @@ def environment_for_terminal(
     environment = _connection(settings) if settings.target == "local" else {}
     if toolchain is not None:
         config = settings.home / "terraform.rc"
-        _write(config, toolchain.cli_config(), mode=0o600)
-        folder = _make_programs(settings.home / "bin", toolchain)
+        with writing(settings.home):
+            _write(config, toolchain.cli_config(), mode=0o600)
+            folder = _make_programs(settings.home / "bin", toolchain)
         others = [p for p in os.environ.get("PATH", os.defpath).split(os.pathsep) if p != folder]
         environment["TF_CLI_CONFIG_FILE"] = str(config)
         environment["PATH"] = os.pathsep.join([folder, *others])

@@ -3,34 +3,26 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import sys
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import IO, Protocol
 
-import tprov_kernel
 from tprov_kernel.errors import ServiceError
-from tprov_kernel.process import Child, Ending, Guard, clean_environment
+from tprov_kernel.process import Child, Ending, Guard
 from tprov_kernel.services import answers
 from tprov_kernel.services import home as homes
-from tprov_kernel.services.home import Kind, Lock, Owner, ServicesInfo
-from tprov_kernel.services.ports import HOST, Ports, as_json, choose, holder, is_answered, remember
-
-SEARCH_ATTRIBUTES = {
-    "provisionStatus": "Text",
-    "tfDirectory": "Text",
-    "tprovStatus": "Keyword",
-    "tprovDirectory": "Keyword",
-    "tprovStack": "Keyword",
-    "tprovRequester": "Keyword",
-    "tprovVerdict": "Keyword",
-    "tprovAction": "Keyword",
-}
-"""Text ones as the description names them; Keyword ones for filters (Text is tokenised)."""
+from tprov_kernel.services.home import Kind, Lock, ServicesInfo
+from tprov_kernel.services.ports import as_json, choose, holder, is_answered, remember
+from tprov_kernel.services.programs import (
+    Programs,
+    Service,
+    environment_of,
+    info_of,
+    open_log,
+    programs_of,
+)
 
 START_TIMEOUT = 30.0
 """Seconds in which a service has to answer; it needs less than one."""
@@ -39,61 +31,7 @@ ENDING = Ending(terminate=3.0)
 """The Temporal server needs 1.4 s after SIGTERM; five are promised for everything."""
 
 ATTEMPTS = 3
-_LOG_BYTES = 1 << 20
 _PORT_TAKEN = ("address already in use", "is taken", "cannot listen")
-
-
-class Programs(Protocol):
-    """What is needed of a `Toolchain`."""
-
-    @property
-    def temporal(self) -> Program:
-        """The Temporal CLI."""
-        ...
-
-
-class Program(Protocol):
-    """What is needed of a `Tool`."""
-
-    @property
-    def argv(self) -> tuple[str, ...]:
-        """How it is started."""
-        ...
-
-
-@dataclass
-class Service:
-    """One service: how it is started, when it answers, and the child that runs.
-
-    Attributes:
-        name: ``temporal``, ``codec`` or ``cloud``.
-        title: What people call it.
-        ports: What it listens on.
-        stopping: Its end is wanted.
-    """
-
-    name: str
-    title: str
-    argv: Sequence[str]
-    probe: Callable[[], Awaitable[None]]
-    ports: tuple[int, ...]
-    log: Path
-    child: Child | None = None
-    stopping: bool = False
-
-    @property
-    def runs(self) -> bool:
-        """Whether its process runs."""
-        return self.child is not None and self.child.returncode is None
-
-    @property
-    def last_words(self) -> str:
-        """The last line that it wrote."""
-        with suppress(OSError):
-            lines = self.log.read_text(errors="replace").strip().splitlines()
-            if lines:
-                return lines[-1].strip().rstrip(".")[-300:]
-        return "it said nothing"
 
 
 class PortLost(ServiceError):
@@ -110,6 +48,7 @@ class Services:
         self._listeners: list[Callable[[str, str], None]] = []
         self._info: ServicesInfo | None = None
         self._closed = False
+        self._starting = asyncio.Lock()
 
     @property
     def info(self) -> ServicesInfo:
@@ -146,27 +85,31 @@ class Services:
             ServiceError: Somebody else has its port by now, or it does not come up.
         """
         service = self._service(name)
-        if service.runs and not service.stopping:
-            return
-        if service.child is not None:
-            await service.child.wait()
-        for port in service.ports:
-            if await asyncio.to_thread(is_answered, port):
-                raise ServiceError(
-                    f"Port {port} of the {service.title} is taken by {holder(port)}.",
-                    remedy=f"End that program, then start the {service.title} again.",
-                )
-        await self._start(service)
+        async with self._starting:
+            if service.runs and not service.stopping:
+                return
+            if service.child is not None:
+                await service.child.wait()
+            for port in service.ports:
+                if is_answered(port):
+                    raise ServiceError(
+                        f"Port {port} of the {service.title} is taken by {holder(port)}.",
+                        remedy=f"End that program, then start the {service.title} again.",
+                    )
+            try:
+                await self._start(service)
+            except BaseException:
+                await self.stop(name)
+                raise
 
     async def close(self) -> None:
         """Stop all at once, and let go of the data directory. Safe to call twice."""
         if self._closed:
             return
         self._closed = True
-        if self._info is not None:
+        try:
             with suppress(OSError):
                 self._lock.yield_up()
-        try:
             await self._end_all()
         finally:
             self._lock.release()
@@ -177,21 +120,22 @@ class Services:
 
     async def _open(self, services: Sequence[Service]) -> None:
         """Start all at once; when one does not come up, end all."""
-        self._services = {service.name: service for service in services}
-        self._tasks = {}
+        self._services, self._tasks = {service.name: service for service in services}, {}
+        starting = [asyncio.create_task(self._start(service)) for service in services]
         try:
-            await asyncio.gather(*(self._start(service) for service in services))
+            await asyncio.gather(*starting)
         except BaseException:
             await self._end_all()
+            await asyncio.gather(*starting, return_exceptions=True)
             raise
 
     async def _start(self, service: Service) -> None:
         service.stopping = False
-        with homes.writing(self._home), _open_log(service.log) as log:
+        with homes.writing(self._home), open_log(service.log) as log:
             service.child = self._guard.spawn(
                 service.argv,
                 cwd=self._home,
-                env=_environment(self._home),
+                env=environment_of(self._home),
                 stdout=log,
                 stderr=log,
                 ending=ENDING,
@@ -273,8 +217,8 @@ async def open_services(
                 remembered=remember(home / "ports.json"),
                 progress=progress,
             )
-            info = _info(owner, ports, base_url=base_url)
-            programs = _programs(home, toolchain, ports, info, origins)
+            info = info_of(owner, ports, base_url=base_url)
+            programs = programs_of(home, toolchain, ports, info, origins)
             try:
                 await services._open(programs)
                 break
@@ -286,8 +230,6 @@ async def open_services(
         homes.write_info(home, info)
         services._info = info
     except BaseException:
-        with suppress(OSError):
-            lock.yield_up()
         await services.close()
         raise
     return services
@@ -381,89 +323,3 @@ def _did_not_start(service: Service) -> ServiceError:
     return ServiceError(
         f"The {service.title} does not start: {words}.", remedy=f"Look into {service.log}."
     )
-
-
-def _info(owner: Owner, ports: Ports, *, base_url: str) -> ServicesInfo:
-    path = f"{base_url.rstrip('/')}/proxy/absolute/{ports.ui}" if owner.kind == "lab" else ""
-    return ServicesInfo(
-        owner=owner,
-        address=f"{HOST}:{ports.temporal}",
-        http_port=ports.http,
-        ui_url=f"http://{HOST}:{ports.ui}{path}",
-        ui_public_path=path,
-        codec_url=f"http://{HOST}:{ports.codec}",
-        cloud_endpoint=f"{HOST}:{ports.cloud}",
-    )
-
-
-def _programs(
-    home: Path, toolchain: Programs, ports: Ports, info: ServicesInfo, origins: Sequence[str]
-) -> list[Service]:
-    logs = home / "logs"
-    pages = (f"http://localhost:{ports.ui}", f"http://{HOST}:{ports.ui}", *origins)
-    python = [sys.executable, "-m"]
-    return [
-        Service(
-            name="temporal",
-            title="Temporal server",
-            argv=temporal_args(toolchain.temporal.argv, home, ports, info),
-            probe=lambda: answers.temporal(port=ports.temporal, http_port=ports.http),
-            ports=(ports.temporal, ports.ui, ports.http),
-            log=logs / "temporal.log",
-        ),
-        Service(
-            name="codec",
-            title="codec server",
-            argv=[
-                *(*python, "tprov_kernel.payloads.server", "--port", str(ports.codec)),
-                *("--key-ring", str(home / "keys.json"), "--log", str(logs / "codec.log")),
-                *(word for page in pages for word in ("--origin", page)),
-            ],
-            probe=lambda: answers.codec(ports.codec),
-            ports=(ports.codec,),
-            log=logs / "codec.out",
-        ),
-        Service(
-            name="cloud",
-            title="Cloud API stand-in",
-            argv=[
-                *(*python, "tprov_kernel.standin", "--port", str(ports.cloud)),
-                *("--db", str(home / "standin.db"), "--key-file", str(home / "standin.key")),
-                *("--temporal", info.address, "--web-ui", info.ui_url),
-                *("--log", str(logs / "standin.log")),
-            ],
-            probe=lambda: answers.grpc(ports.cloud),
-            ports=(ports.cloud,),
-            log=logs / "standin.out",
-        ),
-    ]
-
-
-def temporal_args(
-    temporal: Sequence[str], home: Path, ports: Ports, info: ServicesInfo
-) -> list[str]:
-    """Give the arguments of the Temporal dev server."""
-    attributes = (f"{name}={kind}" for name, kind in SEARCH_ATTRIBUTES.items())
-    return [
-        *(*temporal, "server", "start-dev", "--ip", HOST),
-        *("--port", str(ports.temporal), "--http-port", str(ports.http)),
-        *("--ui-port", str(ports.ui), "--ui-disable-news-fetch"),
-        *("--ui-codec-endpoint", f"{info.codec_url}/default"),
-        *(("--ui-public-path", info.ui_public_path) if info.ui_public_path else ()),
-        *("--db-filename", str(home / "temporal.db")),
-        *(word for attribute in attributes for word in ("--search-attribute", attribute)),
-    ]
-
-
-def _environment(home: Path) -> dict[str, str]:
-    """A home of its own: no `temporal.toml`, no `temporal.yaml` of the user's is read."""
-    package = Path(tprov_kernel.__file__).parents[1]
-    extra = {"HOME": str(home), "PYTHONPATH": str(package), "PYTHONUNBUFFERED": "1"}
-    return clean_environment(extra=extra)
-
-
-def _open_log(path: Path) -> IO[bytes]:
-    """Open a log to append to; one that has grown large is put aside first."""
-    if path.exists() and path.stat().st_size > _LOG_BYTES:
-        path.replace(path.with_name(f"{path.name}.1"))
-    return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "ab")
