@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import IO, Protocol
 
 import tprov_kernel
-from tprov_kernel.process import Child
+from tprov_kernel.process import Child, clean_environment
 from tprov_kernel.services import answers
 from tprov_kernel.services.home import Owner, ServicesInfo
 from tprov_kernel.services.ports import HOST, Ports
