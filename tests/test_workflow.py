@@ -246,24 +246,20 @@ async def test_what_exists_already_is_a_finding_not_a_failed_apply(
 
 
 @pytest.mark.parametrize(
-    ("cloud", "kind", "words"),
-    [
-        ({"api_key": ""}, "KeyMissing", "key"),
-        ({"api_key": "wrong-key-wrong-key"}, "KeyRejected", "key"),
-    ],
+    ("key", "kind"), [("", "KeyMissing"), ("wrong-key-wrong-key", "KeyRejected")]
 )
 async def test_a_key_that_is_no_good_fails_at_once(
-    platform: Platform, cloud: dict[str, str], kind: str, words: str
+    platform: Platform, key: str, kind: str
 ) -> None:
     """Found by our own call before Terraform starts; never retried, one sentence with a remedy."""
     client = await platform.client()
-    wrong: CloudSettings = replace(platform.settings.cloud, **cloud)
+    wrong: CloudSettings = replace(platform.settings.cloud, api_key=key)
     queue = f"key-{kind.lower()}"
     async with platform.worker(client, cloud=wrong, task_queue=queue) as settings:
         handle = await _start(client, settings, platform, queue, NAMESPACE)
         failure = await _failure(handle)
         assert failure.type == kind
-        assert words in failure.message
+        assert "key" in failure.message
         assert failure.details
         assert await handle.query("get_current_status") == "failed"
 
