@@ -95,6 +95,8 @@ class Runtime:
                 self.submit(_cancel_all()).result(timeout)
             self.loop.call_soon_threadsafe(self.loop.stop)
             self._thread.join(timeout)
+        if not self._thread.is_alive():
+            self.loop.close()
 
 
 async def _cancel_all() -> None:
