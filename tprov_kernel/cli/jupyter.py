@@ -1,0 +1,58 @@
+"""A Jupyter of one's own: nothing of the user's is read, nothing is written to it."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, MutableMapping
+from contextlib import suppress
+from pathlib import Path
+
+import psutil
+
+_PLACES = {
+    "JUPYTER_CONFIG_DIR": "config",
+    "JUPYTER_DATA_DIR": "data",
+    "JUPYTER_RUNTIME_DIR": "runtime",
+    "JUPYTERLAB_SETTINGS_DIR": "settings",
+    "JUPYTERLAB_WORKSPACES_DIR": "workspaces",
+    "IPYTHONDIR": "ipython",
+}
+_DROPPED = ("JUPYTER_PATH", "JUPYTER_CONFIG_PATH", "JUPYTER_TOKEN", "JUPYTER_NO_CONFIG")
+
+
+def make_private(home: Path, environ: MutableMapping[str, str]) -> None:
+    """Point Jupyter's and IPython's directories, in an environment, below ``home``; make them.
+
+    To be called before anything of Jupyter is imported; kernels inherit it.
+
+    Args:
+        home: The instance's data directory.
+        environ: Is changed.
+    """
+    base = home / "jupyter"
+    for name, folder in _PLACES.items():
+        place = base / folder
+        place.mkdir(mode=0o700, parents=True, exist_ok=True)
+        place.chmod(0o700)
+        environ[name] = os.fspath(place)
+    base.chmod(0o700)
+    # This environment's kernel and extensions come first: a user's may be of another Python.
+    environ["JUPYTER_PREFER_ENV_PATH"] = "1"
+    for name in _DROPPED:
+        environ.pop(name, None)
+
+
+def address_of_open_lab(home: Path) -> str:
+    """The address, with its token, of the JupyterLab that is open in ``home``; else empty."""
+    for server in _servers(home):
+        if server.get("url") and psutil.pid_exists(int(server.get("pid", 0))):
+            return f"{server['url']}lab?token={server.get('token', '')}"
+    return ""
+
+
+def _servers(home: Path) -> Iterator[dict[str, str]]:
+    files = list((home / "jupyter" / "runtime").glob("jpserver-*.json"))
+    for file in sorted(files, key=lambda f: f.stat().st_mtime, reverse=True):
+        with suppress(OSError, ValueError):
+            yield dict(json.loads(file.read_text()))

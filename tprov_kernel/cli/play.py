@@ -1,0 +1,355 @@
+"""`tprov play`: a scenario's notebook without a browser; did its story come true?"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import re
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.text import Text
+
+from tprov_kernel.cli import render, say
+from tprov_kernel.cli.jupyter import make_private
+from tprov_kernel.cli.place import Place
+from tprov_kernel.errors import TprovError
+from tprov_kernel.messages import Status
+from tprov_kernel.observe import RunView, StepView
+from tprov_kernel.process import Completed, Ending, Guard, run
+from tprov_kernel.widgets.words import clean, duration
+
+LOOK_EVERY = 0.2
+"""Seconds between two looks into the report that the notebook's kernel writes."""
+
+ENDING = Ending(interrupt=1.0, terminate=1.0)
+
+
+class NotPlayed(TprovError):
+    """There is no such scenario, or its story did not come true."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Story:
+    """What a notebook's metadata promises: this stack's run ends with this status."""
+
+    stack: str
+    status: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scenario:
+    """A notebook that can be played.
+
+    Attributes:
+        story: None for a notebook that only has to run without an error.
+    """
+
+    name: str
+    notebook: Path
+    story: Story | None
+
+
+def find_scenarios(root: Path) -> dict[str, Path]:
+    """Every scenario's notebook by its name, which is the file's without the number."""
+    found = {}
+    for path in sorted((root / "notebooks").glob("*.ipynb")):
+        if match := re.fullmatch(r"\d+_(.+)", path.stem):
+            found[match[1]] = path
+    return found
+
+
+def find_scenario(root: Path, name: str) -> Scenario:
+    """Find a scenario by its name; the number in front may be given too.
+
+    Raises:
+        NotPlayed: There is none of that name, or its file is no notebook.
+    """
+    known = find_scenarios(root)
+    path = known.get(re.sub(r"^\d+_|\.ipynb$", "", name))
+    if path is None:
+        listed = ", ".join(known) or f"none in {root / 'notebooks'}"
+        raise NotPlayed(f"There is no scenario {name!r}.", remedy=f"There are: {listed}.")
+    try:
+        told = json.loads(path.read_text())["metadata"].get("tprov", {}).get("story")
+        story = Story(stack=told["stack"], status=told["status"]) if told else None
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise NotPlayed(
+            f"{path.name} is no notebook, or its metadata is not as it should be: {error!r}.",
+            remedy='It has: {"tprov": {"story": {"stack": "...", "status": "applied"}}}.',
+        ) from error
+    return Scenario(name=re.sub(r"^\d+_", "", path.stem), notebook=path, story=story)
+
+
+@dataclass
+class Progress:
+    """What is known of a play while it goes on: its cells, and the runs it reported."""
+
+    scenario: Scenario
+    news: Callable[[str], None] = lambda _: None
+    began: float = field(default_factory=time.monotonic)
+    cell: dict[str, Any] = field(default_factory=dict)
+    failure: dict[str, Any] = field(default_factory=dict)
+    runs: dict[str, dict[str, Any]] = field(default_factory=dict)
+    seen: dict[tuple[str, str], datetime] = field(default_factory=dict)
+
+    @property
+    def seconds(self) -> float:
+        """Since it began."""
+        return time.monotonic() - self.began
+
+    def hear(self, line: str) -> None:
+        """Take an event of the process that runs the notebook."""
+        with contextlib.suppress(ValueError):
+            event = json.loads(line)
+            if event.get("event") == "cell":
+                self.cell = event
+                self.news(f"cell {event['number']} of {event['of']}: {event['code']}")
+            elif event.get("event") == "failed":
+                self.failure = event
+
+    def read(self, line: str) -> None:
+        """Take a line of the kernel's report: a run as it is now."""
+        with contextlib.suppress(ValueError, KeyError):
+            told = json.loads(line)
+            before = self.runs.get(told["run_id"], {})
+            self.runs[told["run_id"]] = told
+            if before.get("status") != told["status"]:
+                self.news(f"{told['workflow_id']} {told['status'].replace('_', ' ')}")
+            for step in told["steps"]:
+                if step["state"] != "waiting":
+                    self.seen.setdefault((told["run_id"], step["name"]), datetime.now(UTC))
+
+    @property
+    def told(self) -> dict[str, Any]:
+        """The story's run, as it was told last; empty without one.
+
+        A stack that still holds something is left alone by a lab: the run is then on <stack>-2.
+        """
+        story = self.scenario.story
+        if story is None:
+            return next(reversed(self.runs.values()), {})
+        name = re.compile(rf"{re.escape(story.stack)}(-\d+)?")
+        ours = [r for r in self.runs.values() if name.fullmatch(r["stack"])]
+        good = [r for r in ours if r["closed"] and r["status"] == story.status]
+        return (good or ours or [{}])[-1]
+
+    def verdict(self, code: int) -> str:
+        """Why the story did not come true; empty when it did."""
+        if self.failure:
+            place = f"Cell {self.failure['number']} of {self.failure['of']}"
+            text = clean(str(self.failure["text"])).strip()
+            return f"{place} failed: {text or self.failure['name']}"
+        if code:
+            return f"The process that runs the notebook ended with exit code {code}."
+        story, told = self.scenario.story, self.told
+        if story is None:
+            return ""
+        if not told:
+            return f"The notebook started no run on stack {story.stack!r}."
+        if not told["closed"] or told["status"] != story.status:
+            is_over = "ended as" if told["closed"] else "is"
+            return f"{told['workflow_id']} {is_over} {told['status']}, not {story.status}."
+        return ""
+
+
+def play(place: Place, *, scenario: str, as_json: bool, seconds: int) -> int:
+    """Run a scenario's notebook; 0 only if its story came true.
+
+    Args:
+        place: The workspace.
+        scenario: Its name.
+        as_json: End with one line of JSON, and nothing else on stdout.
+        seconds: How long one cell may take.
+    """
+    found = find_scenario(place.root, scenario)
+    console = say.err() if as_json else say.out()
+    progress = Progress(scenario=found)
+    if not console.is_terminal and not as_json:
+        progress.news = lambda line: console.print(Text(clean(line)), soft_wrap=True)
+    with tempfile.TemporaryDirectory(prefix="tprov-play-") as folder:
+        work = _play(place, progress, Path(folder), console, seconds)
+        done = say.to_its_end(work, interrupted=f"{found.name} was interrupted; nothing is left.")
+    why = progress.verdict(done.returncode)
+    if as_json:
+        say.answer(json.dumps(_answer(progress, why)))
+    else:
+        console.print(_ending(progress, why))
+    if why:
+        errors = done.stderr.decode(errors="replace").strip()
+        remedy = f"Open it to look: `tprov lab`, then {found.notebook.name}."
+        if done.returncode and not progress.failure and errors:
+            remedy = f"It said: {errors.splitlines()[-1]}"
+        say.error(NotPlayed(why, remedy=remedy))
+    return 1 if why else 0
+
+
+async def _play(
+    place: Place, progress: Progress, folder: Path, console: Console, seconds: int
+) -> Completed:
+    report = folder / "report.jsonl"
+    notebook = progress.scenario.notebook
+    guard = Guard()
+    tail = asyncio.create_task(_tail(report, progress))
+    try:
+        with _shown(progress, console):
+            return await run(
+                guard,
+                [sys.executable, "-m", "tprov_kernel.cli.headless", str(notebook), str(seconds)],
+                cwd=notebook.parent,
+                env=_environment(place, notebook, report),
+                on_line=progress.hear,
+                on_cancel="interrupt",
+                ending=ENDING,
+            )
+    finally:
+        tail.cancel()
+        await asyncio.gather(tail, return_exceptions=True)
+        guard.close()
+
+
+def _environment(place: Place, notebook: Path, report: Path) -> dict[str, str]:
+    environ = dict(os.environ)
+    make_private(place.home, environ)
+    environ |= {
+        "TPROV_ROOT": str(place.root),
+        "TPROV_HOME": str(place.home),
+        "TPROV_NOTEBOOK": str(notebook),
+        "TPROV_AUTOPILOT": "1",
+        "TPROV_PLAY_REPORT": str(report),
+    }
+    environ.pop("TPROV_ATTACH", None)  # services of its own: a lab that is open is left alone
+    return environ
+
+
+async def _tail(report: Path, progress: Progress) -> None:
+    """Read the report while it grows, and once more when the notebook is over."""
+    reader = _Growing(report)
+    try:
+        while True:
+            for line in reader.fresh():
+                progress.read(line)
+            await asyncio.sleep(LOOK_EVERY)
+    finally:
+        for line in reader.fresh():
+            progress.read(line)
+
+
+@dataclass
+class _Growing:
+    """A file that somebody appends lines to."""
+
+    path: Path
+    offset: int = 0
+
+    def fresh(self) -> Iterator[str]:
+        """The whole lines that were appended since the last time."""
+        if not self.path.exists():
+            return
+        with self.path.open("rb") as file:
+            file.seek(self.offset)
+            whole, end, _ = file.read().rpartition(b"\n")
+        self.offset += len(whole) + len(end)
+        yield from whole.decode(errors="replace").splitlines()
+
+
+# --- showing it ------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def _shown(progress: Progress, console: Console) -> Iterator[None]:
+    """A picture that moves, on a terminal; elsewhere `Progress.news` has the word."""
+    if not console.is_terminal:
+        yield
+        return
+    live = Live(get_renderable=lambda: _picture(progress), console=console, refresh_per_second=4)
+    with live:
+        yield
+
+
+def _picture(progress: Progress) -> RenderableType:
+    cell = progress.cell
+    head = Text.assemble(("▶ ", "cyan"), (progress.scenario.name, "bold"))
+    where = f"  cell {cell['number']} of {cell['of']}" if cell else "  starting a kernel"
+    head.append(f"{where} · {duration(progress.seconds)}", style="dim")
+    parts: list[RenderableType] = [head]
+    if cell:
+        parts.append(Text(f"  {clean(cell['code'])}", no_wrap=True, overflow="ellipsis"))
+    now = datetime.now(UTC)
+    for told in progress.runs.values():
+        if not told["closed"] or told is progress.told:
+            parts += ["", render.run(as_view(told, progress.seen, now), now=now)]
+    return Group(*parts)
+
+
+def as_view(told: dict[str, Any], seen: dict[tuple[str, str], datetime], now: datetime) -> RunView:
+    """Make a run to draw from a line of the report, which tells durations and no moments."""
+
+    def step(told_step: dict[str, Any]) -> StepView:
+        took = told_step["seconds"]
+        began = seen.get((told["run_id"], told_step["name"]), now)
+        return StepView(
+            name=told_step["name"],
+            state=told_step["state"],
+            attempts=told_step["attempts"],
+            started=began,
+            ended=began + timedelta(seconds=took) if took is not None else None,
+            doing=told_step["doing"],
+            note=told_step["note"],
+            failure=told_step["failure"],
+        )
+
+    return RunView(
+        workflow_id=told["workflow_id"],
+        run_id=told["run_id"],
+        stack=told["stack"],
+        action=told["action"],
+        status=Status(told["status"]),
+        progress=told["progress"],
+        closed=told["closed"],
+        close_state="COMPLETED" if told["closed"] and not told["failure"] else "",
+        failure=told["failure"],
+        remedy=told["remedy"],
+        steps=tuple(map(step, told["steps"])),
+        outputs=told["outputs"],
+    )
+
+
+def _ending(progress: Progress, why: str) -> RenderableType:
+    took = duration(progress.seconds)
+    told = progress.told
+    if why:
+        return Text.assemble(("✕ ", "red"), (progress.scenario.name, "bold"), f" after {took}")
+    line = Text.assemble(("✓ ", "green"), (progress.scenario.name, "bold"), " came true")
+    what = f": {told['workflow_id']} {told['status'].replace('_', ' ')}" if told else ""
+    line.append(f"{what} after {took}")
+    outputs = [Text(f"  {clean(n)} = {clean(v)}", style="dim") for n, v in _outputs(told).items()]
+    return Group(line, *outputs)
+
+
+def _outputs(told: dict[str, Any]) -> dict[str, str]:
+    return dict(told.get("outputs", {}))
+
+
+def _answer(progress: Progress, why: str) -> dict[str, Any]:
+    told = progress.told
+    nothing = "ran" if progress.scenario.story is None and not why else "not_started"
+    answer = {
+        "scenario": progress.scenario.name,
+        "status": told.get("status", nothing),
+        "workflow_id": told.get("workflow_id", ""),
+        "seconds": round(progress.seconds, 3),
+        "steps": told.get("steps", []),
+        "outputs": _outputs(told),
+    }
+    return answer | ({"error": why} if why else {})

@@ -1,0 +1,301 @@
+"""A run as a terminal shows it; the same words as on the card.
+
+Pure: a `RunView` and the time in, something for rich to print out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from rich import box
+from rich.console import Group, RenderableType
+from rich.padding import Padding
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from tprov_kernel.messages import Decision, Status, Verdict, short_digest
+from tprov_kernel.observe import RunView, StepView
+from tprov_kernel.widgets import words
+from tprov_kernel.widgets.words import Tone, clean
+
+STYLE: dict[Tone, str] = {
+    "ok": "green",
+    "ask": "yellow",
+    "bad": "red",
+    "busy": "cyan",
+    "quiet": "dim",
+}
+GOOD = frozenset({Status.APPLIED, Status.DESTROYED, Status.NO_CHANGES})
+
+
+def came_well(view: RunView) -> bool:
+    """Whether a run ended as its requester wanted."""
+    return view.closed and view.close_state == "COMPLETED" and view.status in GOOD
+
+
+# --- one run ---------------------------------------------------------------------------------
+
+
+def run(view: RunView, *, now: datetime, detail: bool = False) -> RenderableType:
+    """Draw a run: head, steps, what hinders it, what it needs; `detail` adds plan and decisions."""
+    parts: list[RenderableType] = [_head(view), _about(view), "", _steps(view, now)]
+    trouble = [Padding(line, (0, 0, 0, 2)) for line in _trouble(view)]
+    if trouble:
+        parts += ["", *trouble]
+    if detail:
+        parts += _details(view)
+    if view.status == Status.AWAITING_APPROVAL and not view.closed:
+        parts += ["", *_question(view)]
+    return Group(*parts)
+
+
+def ending(view: RunView) -> RenderableType:
+    """Say how a run ended: one line, its reason and remedy, its outputs."""
+    tone = words.status_tone(view)
+    took = words.duration(words.between(view.started, view.ended))
+    line = Text.assemble(
+        (f"{words.TONE_ICON[tone]} ", STYLE[tone]),
+        (view.workflow_id, "bold"),
+        " ",
+        (words.status_words(view), STYLE[tone]),
+        f" after {took}",
+    )
+    if note := view.step("apply").note:
+        line.append(f" · {note}", style="dim")
+    parts: list[RenderableType] = [line]
+    if view.failure:
+        parts.append(Text(clean(view.failure), style="red"))
+    if view.remedy:
+        parts.append(Text(clean(view.remedy)))
+    if view.outputs:
+        parts += ["", _outputs(view)]
+    return Group(*parts)
+
+
+def _head(view: RunView) -> Table:
+    tone = words.status_tone(view)
+    grid = Table.grid(padding=(0, 2))
+    grid.add_column(no_wrap=True)
+    grid.add_column(no_wrap=True)
+    grid.add_column(justify="right", width=5)
+    grid.add_column(ratio=1)
+    status = Text(words.status_words(view), style=f"bold {STYLE[tone]}")
+    name = Text.assemble((f"{words.TONE_ICON[tone]} ", STYLE[tone]), (view.stack, "bold"))
+    bar = ProgressBar(
+        total=100,
+        completed=view.progress,
+        width=30,
+        complete_style=STYLE[tone],
+        finished_style=STYLE[tone],
+    )
+    grid.add_row(name, status, f"{view.progress} %", bar)
+    return grid
+
+
+def _about(view: RunView) -> Text:
+    what = [
+        f"{view.action} {view.directory}".strip(),
+        f"asked for by {view.requested_by}" if view.requested_by else "",
+        f"started {view.started.astimezone():%Y-%m-%d %H:%M}" if view.started else "",
+        f"worker {view.contact.worker}" if view.contact.worker else "",
+    ]
+    return Text(clean("  " + " · ".join(filter(None, what))), style="dim")
+
+
+def _steps(view: RunView, now: datetime) -> Table:
+    grid = Table.grid(padding=(0, 1))
+    grid.add_column(width=3, justify="right")
+    grid.add_column(width=9, no_wrap=True)
+    grid.add_column(ratio=1)
+    for step in view.steps:
+        style = STYLE[words.STEP_TONE[step.state]]
+        icon = Text(words.STEP_ICON[step.state] or "·", style=style)
+        title = words.step_title(step, view)
+        plain = step.state in ("waiting", "skipped")
+        grid.add_row(icon, Text(title, style="dim" if plain else ""), _note(step, view, now))
+    return grid
+
+
+def _note(step: StepView, view: RunView, now: datetime) -> Text:
+    quiet = step.state in ("waiting", "skipped", "done")
+    note = Text(clean(words.step_note(step, view, now)), style="dim" if quiet else "")
+    if step.state == "running":
+        doing = step.doing or words.DEFAULT_DOING[step.name]
+        note.append(f"  {clean(doing)}", style="dim")
+    if step.failure and step.state in ("running", "retrying", "failed"):
+        note.append(f"\n{clean(step.failure)}", style="red")
+    return note
+
+
+def _trouble(view: RunView) -> Iterator[Text]:
+    contact = view.contact
+    if view.closed:
+        if view.failure:
+            yield Text(clean(view.failure), style="red")
+        if view.remedy:
+            yield Text(clean(view.remedy))
+        return
+    if not contact.in_touch:
+        since = f" since {contact.since.astimezone():%H:%M:%S}" if contact.since else ""
+        yield Text(f"The Temporal server does not answer{since}; the run loses nothing.", "yellow")
+    if words.needs_worker(view):
+        yield from nobody_polls(contact.task_queue)
+    if view.task_failure:
+        yield Text(f"The workflow's own code fails: {clean(view.task_failure)}", style="red")
+        yield Text("Correct it and start the worker again: the run goes on where it is.")
+    for line in view.story:
+        yield Text(clean(line), style="dim")
+
+
+def nobody_polls(task_queue: str) -> list[Text]:
+    """Warn that no worker polls a task queue, with the command that would."""
+    return [
+        Text(f"Nobody polls the task queue {clean(task_queue)}.", style="yellow"),
+        Text(f"In another terminal: tprov worker --task-queue {clean(task_queue)}"),
+    ]
+
+
+def _question(view: RunView) -> list[RenderableType]:
+    parts: list[RenderableType] = []
+    if view.verdict is not None and view.verdict.findings:
+        parts += [findings(view.verdict), ""]
+    review = view.review
+    if review is not None:
+        expires = words.parse_time(review.expires_at)
+        until = f", until {expires.astimezone():%Y-%m-%d %H:%M}" if expires else ""
+        parts.append(Text(f"Review {review.short} waits for a decision{until}. Decide with"))
+    else:
+        parts.append(Text("It waits for a decision. Decide with"))
+    parts.append(Text(f'  tprov approve {view.stack} --reason "..."', style="bold"))
+    parts.append(Text(f'  tprov deny {view.stack} --reason "..."', style="bold"))
+    return parts
+
+
+def findings(verdict: Verdict) -> Table:
+    """What the policies object to, with each remedy."""
+    grid = Table.grid(padding=(0, 2))
+    grid.add_column(no_wrap=True)
+    grid.add_column(ratio=1)
+    for found in verdict.findings:
+        said = clean(found.message)
+        if found.address not in said:
+            said = f"{found.address} {said}"
+        what = Text.assemble((clean(found.rule), "bold"), f"  {said}\n")
+        what.append(clean(found.remedy), style="dim")
+        grid.add_row(Text(found.level, style=STYLE[words.LEVEL_TONE[found.level]]), what)
+    return grid
+
+
+def _details(view: RunView) -> list[RenderableType]:
+    parts: list[RenderableType] = []
+    if view.plan is not None:
+        from tprov_kernel.widgets.plan import plan_markup
+
+        parts += ["", Text.from_markup(plan_markup(view.plan))]
+    open_question = view.status == Status.AWAITING_APPROVAL and not view.closed
+    if view.verdict is not None and view.verdict.findings and not open_question:
+        parts += ["", findings(view.verdict)]
+    parts += ["", *map(_decision, view.decisions)] if view.decisions else []
+    if view.outputs:
+        parts += ["", _outputs(view)]
+    return parts
+
+
+def _decision(decision: Decision) -> Text:
+    tone: Tone = {"approved": "ok", "denied": "bad"}.get(decision.outcome, "quiet")  # type: ignore[assignment]
+    when = words.parse_time(decision.at)
+    line = Text(decision.outcome, style=STYLE[tone])
+    line.append(clean(f" by {decision.reviewer or 'somebody'} via {decision.via}"))
+    line.append(f" at {words.clock(when)}" if when else "")
+    line.append(clean(f", review {short_digest(decision.review)}" if decision.review else ""))
+    line.append(clean(f": {decision.why or decision.reason}"), style="dim")
+    return line
+
+
+def _outputs(view: RunView) -> Table:
+    grid = Table.grid(padding=(0, 1))
+    grid.add_column(no_wrap=True)
+    grid.add_column(no_wrap=True)
+    grid.add_column(overflow="fold")
+    for name, value in view.outputs.items():
+        grid.add_row(Text(clean(name)), Text("=", style="dim"), Text(clean(value)))
+    return grid
+
+
+# --- while it goes on, where there is no terminal --------------------------------------------
+
+
+def changes(before: RunView | None, view: RunView) -> list[str]:
+    """What is new since an earlier view, a line each, for logs and pipes."""
+    lines: list[str] = []
+    if before is None or before.status != view.status:
+        lines.append(words.status_words(view))
+    for step in view.steps:
+        was = before.step(step.name) if before is not None else StepView(name=step.name)
+        title = words.step_title(step, view).lower()
+        if step.failure and (step.failure, step.attempts) != (was.failure, was.attempts):
+            lines.append(f"{title}, attempt {step.attempts}: {step.failure}")
+        if step.doing and step.doing != was.doing:
+            lines.append(f"{title}: {step.doing}")
+    was_in_touch = before is None or before.contact.in_touch
+    if was_in_touch and not view.contact.in_touch:
+        lines.append("the Temporal server does not answer")
+    if words.needs_worker(view) and (before is None or not words.needs_worker(before)):
+        lines.append(f"nobody polls the task queue {view.contact.task_queue}")
+    if view.task_failure and (before is None or before.task_failure != view.task_failure):
+        lines.append(f"the workflow's own code fails: {view.task_failure}")
+    return [clean(line) for line in lines]
+
+
+# --- many runs -------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class StackLine:
+    """A stack in the list: its last run, as visibility tells it."""
+
+    stack: str
+    status: str
+    action: str
+    directory: str
+    requested_by: str
+    started: datetime
+    ended: datetime | None
+
+
+def stacks(lines: Sequence[StackLine], *, now: datetime) -> RenderableType:
+    """The list of stacks, or what to do when there is none."""
+    if not lines:
+        return Text("There is no stack yet. Start one: tprov start my-stack --config DIR")
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
+    for name in ("stack", "status", "what", "by", "started", "took"):
+        table.add_column(name, no_wrap=name != "what", overflow="fold")
+    for line in lines:
+        table.add_row(*_cells(line, now))
+    return table
+
+
+def _cells(line: StackLine, now: datetime) -> Iterable[Text | str]:
+    known = {status.value: status for status in Status}
+    status = known.get(line.status)
+    tone = (
+        words.status_tone(
+            RunView(
+                workflow_id="", run_id="", stack="", status=status, closed=line.ended is not None
+            )
+        )
+        if status
+        else "quiet"
+    )
+    icon = words.TONE_ICON[tone]
+    took = words.duration(words.between(line.started, line.ended or now))
+    yield Text(clean(line.stack), style="bold")
+    yield Text(f"{icon} {clean(line.status.replace('_', ' '))}", style=STYLE[tone])
+    yield Text(clean(f"{line.action} {line.directory}"))
+    yield Text(clean(line.requested_by))
+    same_day = line.started.astimezone().date() == now.astimezone().date()
+    yield f"{line.started.astimezone():{'%H:%M' if same_day else '%Y-%m-%d %H:%M'}}"
+    yield took if line.ended else f"{took} …"
