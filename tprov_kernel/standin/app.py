@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
 from tprov_kernel.standin import families, keys
 from tprov_kernel.standin.controls import control
-from tprov_kernel.standin.core import Core, Server
+from tprov_kernel.standin.core import Core
+from tprov_kernel.standin.entities import Server
 from tprov_kernel.standin.faults import Faults
 from tprov_kernel.standin.identity import Identities
 from tprov_kernel.standin.keys import Keys
@@ -41,6 +42,7 @@ class Config:
         web_ui: That server's web UI, for the namespaces' web address; or None.
         log: Where each call is written, as a line of JSON; or None.
         account: The account's id.
+        scim: The identity provider's id of a SCIM group that the account has; empty for none.
     """
 
     port: int
@@ -50,6 +52,7 @@ class Config:
     web_ui: str | None = None
     log: Path | None = None
     account: str = "tprov"
+    scim: str = ""
 
 
 class PortTaken(Exception):
@@ -78,15 +81,13 @@ async def serve(config: Config) -> None:
         operations = Operations(store=store, faults=faults)
         where = Server(grpc=config.temporal or "", web=config.web_ui or "")
         core = Core(store=store, operations=operations, account=config.account, server=where)
-        methods = families.build(core)
-        identities = Identities(core=core, keys=Keys(keys.read_or_make(config.key_file)))
+        checker = Keys(keys.read_or_make(config.key_file))
+        identities = Identities(core=core, keys=checker)
         api = Api(
             core=core,
             faults=faults,
             identities=identities,
-            methods=methods,
-            conceal=lambda message: None,
-            reveal=lambda message: None,
+            families=families.build(core, keys=checker, scim=config.scim),
         )
         more: dict[str, Callable[[], object]] = {"calls": lambda: door.calls}
         door = Door(

@@ -2,93 +2,34 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 import sqlite3
-import uuid
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import Any
 
 from google.protobuf.message import Message
-from google.protobuf.timestamp_pb2 import Timestamp
 from grpc import StatusCode
 from temporalio.api.cloud.operation.v1.message_pb2 import AsyncOperation
 from temporalio.api.cloud.resource.v1.message_pb2 import ResourceState
 
 from tprov_kernel.standin import rules
-from tprov_kernel.standin.keys import Principal
+from tprov_kernel.standin.entities import (
+    Call,
+    E,
+    Kind,
+    Server,
+    make_token,
+    mark,
+    new_id,
+    now,
+    page_size,
+    read_token,
+)
 from tprov_kernel.standin.operations import Operations
 from tprov_kernel.standin.rules import Refused
 from tprov_kernel.standin.store import Operation, Store
 
-PAGE = 100
-LARGEST_PAGE = 1000
-E = TypeVar("E", bound=Message)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Kind(Generic[E]):
-    """A kind of object that the API has.
-
-    Attributes:
-        name: What it is called, in sentences and in the store.
-        type: Its message; all have ``spec``, ``resource_version`` and ``state``.
-        title: What people call one of them.
-        key: What must be unique, as a value; None when nothing but the id is.
-        key_field: That field, as the API spells it.
-        by_key: Lists are in the order of the key, not of the id.
-    """
-
-    name: str
-    type: type[E]
-    title: Callable[[Any], str]
-    key: Callable[[Any], str] | None = None
-    key_field: str = ""
-    by_key: bool = False
-
-    def key_of(self, entity: E) -> str | None:
-        """The object's unique key."""
-        return None if self.key is None else self.key(entity)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Call:
-    """One call that changes something.
-
-    Attributes:
-        operation_id: The caller's id for the operation, or one of ours.
-    """
-
-    method: str
-    principal: Principal
-    request: Message
-    operation_id: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class Server:
-    """The local Temporal server that has the namespaces; empty where there is none.
-
-    Attributes:
-        grpc: ``host:port``.
-        web: The web UI's base URL.
-    """
-
-    grpc: str = ""
-    web: str = ""
-
-
-def new_id() -> str:
-    """An id, or a resource version, as opaque as the real ones."""
-    return uuid.uuid4().hex
-
-
-def now() -> Timestamp:
-    """The present moment."""
-    moment = Timestamp()
-    moment.GetCurrentTime()
-    return moment
+UNVERSIONED = frozenset({"tags", "join", "leave"})
+"""Effects that have no version, and go together with any other."""
 
 
 class Core:
@@ -99,6 +40,7 @@ class Core:
         server: Where the namespaces are.
         kinds: Every kind, by name.
         removed: Called with kind and id, in the same transaction, when an object is gone.
+        holds: Asked with kind and id before an object is deleted: why that cannot be, or None.
     """
 
     def __init__(
@@ -112,6 +54,7 @@ class Core:
             store.put_fact("instance", new_id())
         self.kinds: dict[str, Kind[Any]] = {}
         self.removed: list[Callable[[str, str], None]] = []
+        self.holds: list[Callable[[str, str], str | None]] = []
         operations.effects |= {
             "create": self._created,
             "update": self._updated,
@@ -149,14 +92,26 @@ class Core:
         return [kind.type.FromString(b) for _, b in self.store.scan(kind.name, by_key=kind.by_key)]
 
     def page(
-        self, kind: Kind[E], request: Any, keep: Callable[[E], bool] = lambda entity: True
+        self,
+        kind: Kind[E],
+        request: Any,
+        keep: Callable[[E], bool] = lambda entity: True,
+        *,
+        within: str = "",
     ) -> tuple[list[E], str]:
-        """One page of a list, and the token of the next; linear in what it walks over."""
+        """One page of a list, and the token of the next; linear in what it walks over.
+
+        Args:
+            kind: What is listed.
+            request: Says how large the page is, and where it begins.
+            keep: What belongs to the list.
+            within: Only objects whose sort value begins with this.
+        """
         size = page_size(request.page_size)
         found: list[E] = []
         last = ""
         for sort, body in self.store.scan(
-            kind.name, after=read_token(request.page_token), by_key=kind.by_key
+            kind.name, after=read_token(request.page_token), by_key=kind.by_key, within=within
         ):
             entity = kind.type.FromString(body)
             if not keep(entity):
@@ -210,6 +165,9 @@ class Core:
         """Delete an object; it is 'deleting' until the operation ends."""
         current = self.get(kind, id)
         self.may_change(kind, id, current, version)
+        for held in self.holds:
+            if (why := held(kind.name, id)) is not None:
+                rules.not_now(f"The {kind.name} {id!r} cannot be deleted: {why}")
         mark(current, ResourceState.RESOURCE_STATE_DELETING, call.operation_id)
         self.write(kind, id, current)
         return self.begin(kind, id, "delete", call)
@@ -217,9 +175,8 @@ class Core:
     def may_change(self, kind: Kind[Any], id: str, current: Any, version: str) -> None:
         """Refuse a stale version, and a change while another one is going on."""
         rules.version(kind.name, current.resource_version, version)
-        changes = ("create", "update", "delete", "rename")
         for operation in self.store.open_operations(kind.name, id):
-            if operation.effect in changes:
+            if operation.effect not in UNVERSIONED:
                 rules.not_now(f"Operation {operation.id} on the {kind.name} is not over yet")
 
     def begin(
@@ -275,9 +232,7 @@ class Core:
         self.changed(kind, operation.object, entity)
 
     def _deleted(self, operation: Operation) -> None:
-        self.store.remove(operation.kind, operation.object)
-        for follow in self.removed:
-            follow(operation.kind, operation.object)
+        self.remove(self.kinds[operation.kind], operation.object)
 
     def _undo(self, operation: Operation) -> None:
         kind = self.kinds[operation.kind]
@@ -290,6 +245,20 @@ class Core:
         mark(entity, ResourceState.RESOURCE_STATE_ACTIVE, "")
         self.write(kind, operation.object, entity)
 
+    def remove(self, kind: Kind[Any], id: str) -> None:
+        """Forget an object, with what follows from that."""
+        self.store.remove(kind.name, id)
+        for follow in self.removed:
+            follow(kind.name, id)
+
+    def seed(self, kind: Kind[E], id: str, entity: E) -> None:
+        """Write an object that an account begins with."""
+        fresh: Any = entity
+        fresh.created_time.CopyFrom(now())
+        fresh.resource_version = new_id()
+        mark(fresh, ResourceState.RESOURCE_STATE_ACTIVE, "")
+        self.write(kind, id, entity)
+
     def changed(self, kind: Kind[E], id: str, entity: E) -> None:
         """Write an object that has changed: a new version, active."""
         fresh: Any = entity
@@ -298,34 +267,3 @@ class Core:
             fresh.last_modified_time.CopyFrom(now())
         mark(fresh, ResourceState.RESOURCE_STATE_ACTIVE, "")
         self.write(kind, id, entity)
-
-
-def mark(entity: Any, state: int, operation_id: str) -> None:
-    """Set an object's state and the operation that is at work on it."""
-    entity.state = state
-    fields = entity.DESCRIPTOR.fields_by_name
-    if "state_deprecated" in fields:
-        name = ResourceState.Name(state)  # type: ignore[arg-type]  # an open enum's number
-        entity.state_deprecated = name.removeprefix("RESOURCE_STATE_").replace("_", "").lower()
-    if "async_operation_id" in fields:
-        entity.async_operation_id = operation_id
-
-
-def page_size(asked: int) -> int:
-    """How many objects a page has."""
-    if asked < 0:
-        rules.invalid("page_size", "must not be negative")
-    return min(asked or PAGE, LARGEST_PAGE)
-
-
-def make_token(last: str) -> str:
-    """The token of the page after this sort value."""
-    return base64.urlsafe_b64encode(last.encode()).decode()
-
-
-def read_token(token: str) -> str:
-    """The sort value that a page begins after."""
-    try:
-        return base64.urlsafe_b64decode(token).decode()
-    except (binascii.Error, UnicodeDecodeError):
-        rules.invalid("page_token", "is not one that a list returned")

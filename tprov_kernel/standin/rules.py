@@ -11,7 +11,10 @@ import re
 from collections.abc import Collection, Iterable, Mapping
 from typing import NoReturn
 
+from google.protobuf.message import Message
 from grpc import StatusCode
+from temporalio.api.cloud.account.v1 import message_pb2 as account
+from temporalio.api.cloud.connectivityrule.v1 import message_pb2 as connectivityrule
 from temporalio.api.cloud.identity.v1 import message_pb2 as identity
 from temporalio.api.cloud.namespace.v1 import message_pb2 as namespace
 
@@ -92,6 +95,20 @@ def email(field: str, value: str) -> None:
     given(field, value)
     if not EMAIL.fullmatch(value):
         invalid(field, f"must be an e-mail address, {value!r} is none")
+
+
+def exactly_one(message: Message, where: str, *fields: str) -> str:
+    """One of these fields, and not two; gives which."""
+    have = [f for f in fields if message.HasField(f)]
+    if len(have) != 1:
+        invalid(where, f"must have exactly one of {' and '.join(fields)}, it has {len(have)}")
+    return have[0]
+
+
+def all_given(message: Message, where: str, *fields: str) -> None:
+    """Texts that must all be there."""
+    for field in fields:
+        given(f"{where}.{field}", getattr(message, field))
 
 
 def unchanged(field: str, before: object, after: object) -> None:
@@ -223,3 +240,53 @@ def permission(field: str, access: identity.NamespaceAccess) -> None:
     """One of admin, write, read."""
     if access.permission not in identity.NamespaceAccess.Permission.values()[1:]:
         invalid(f"{field}.permission", "must be admin, write or read")
+
+
+def custom_role(spec: identity.CustomRoleSpec) -> None:
+    """A name, and permissions that say what they are about."""
+    named("spec.name", spec.name)
+    for at, one in enumerate(spec.permissions):
+        given(f"spec.permissions[{at}].resources.resource_type", one.resources.resource_type)
+        if not one.actions:
+            invalid(f"spec.permissions[{at}].actions", "must not be empty")
+
+
+# --- connectivity and sinks ------------------------------------------------------------------
+
+
+def connectivity(
+    spec: connectivityrule.ConnectivityRuleSpec, *, known_regions: Collection[str]
+) -> None:
+    """Public, or private with all that its cloud needs."""
+    if exactly_one(spec, "spec", "public_rule", "private_rule") == "public_rule":
+        return
+    rule = spec.private_rule
+    all_given(rule, "spec.private_rule", "connection_id", "region")
+    if rule.region not in known_regions:
+        invalid("spec.private_rule.region", f"must be a region, {rule.region!r} is none")
+    if rule.region.startswith("gcp-"):
+        given("spec.private_rule.gcp_project_id", rule.gcp_project_id)
+
+
+def export_sink(spec: namespace.ExportSinkSpec) -> None:
+    """A name, and one destination with all that it needs."""
+    named("spec.name", spec.name)
+    if exactly_one(spec, "spec", "s3", "gcs") == "s3":
+        all_given(spec.s3, "spec.s3", "role_name", "bucket_name", "region", "aws_account_id")
+    else:
+        all_given(spec.gcs, "spec.gcs", "sa_id", "bucket_name", "gcp_project_id", "region")
+
+
+def audit_sink(spec: account.AuditLogSinkSpec) -> None:
+    """A name, and one destination with all that it needs."""
+    named("spec.name", spec.name)
+    if exactly_one(spec, "spec", "kinesis_sink", "pub_sub_sink") == "kinesis_sink":
+        all_given(spec.kinesis_sink, "spec.kinesis_sink", "role_name", "destination_uri", "region")
+    else:
+        all_given(
+            spec.pub_sub_sink,
+            "spec.pub_sub_sink",
+            "service_account_id",
+            "topic_name",
+            "gcp_project_id",
+        )

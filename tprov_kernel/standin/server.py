@@ -19,8 +19,9 @@ from grpc import StatusCode
 from temporalio.api.cloud.cloudservice.v1 import request_response_pb2 as rr
 
 from tprov_kernel.standin import keys
-from tprov_kernel.standin.core import Call, Core, new_id
-from tprov_kernel.standin.families import Method
+from tprov_kernel.standin.core import Core
+from tprov_kernel.standin.entities import Call, new_id
+from tprov_kernel.standin.families import Families
 from tprov_kernel.standin.faults import Faults
 from tprov_kernel.standin.identity import Identities
 from tprov_kernel.standin.rules import Refused
@@ -42,20 +43,12 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, kw_only=True)
 class Api:
-    """Answers the Cloud API's calls.
-
-    Attributes:
-        methods: What there is, by name.
-        conceal: Takes the secrets out of an answer before it is stored.
-        reveal: Puts them back into a stored answer.
-    """
+    """Answers the Cloud API's calls."""
 
     core: Core
     faults: Faults
     identities: Identities
-    methods: Mapping[str, Method]
-    conceal: Callable[[Message], None]
-    reveal: Callable[[Message], None]
+    families: Families
 
     async def answer(self, method: str, raw: bytes, authorization: str) -> bytes:
         """Answer one call.
@@ -65,7 +58,7 @@ class Api:
         """
         principal = self.identities.authenticate(authorization)
         await self.faults.before(method)
-        if method not in self.methods:
+        if method not in self.families.methods:
             raise Refused(
                 StatusCode.UNIMPLEMENTED, f"The local stand-in for Temporal Cloud has no {method}."
             )
@@ -74,7 +67,7 @@ class Api:
         operation_id = getattr(request, "async_operation_id", None)
         if operation_id is None or method == "GetAsyncOperation":
             call = Call(method=method, principal=principal, request=request, operation_id="")
-            response: Message = self.methods[method](request, call)
+            response: Message = self.families.methods[method](request, call)
         else:
             call = Call(
                 method=method,
@@ -101,12 +94,12 @@ class Api:
                         f"async_operation_id {call.operation_id!r} belongs to another request.",
                     )
                 response: Message = getattr(rr, f"{method}Response").FromString(answer)
-                self.reveal(response)
+                self.families.reveal(response)
                 return response
-            response = self.methods[call.method](call.request, call)
+            response = self.families.methods[call.method](call.request, call)
             stored = type(response)()
             stored.CopyFrom(response)
-            self.conceal(stored)
+            self.families.conceal(stored)
             store.put_answer(
                 call.operation_id,
                 method=call.method,

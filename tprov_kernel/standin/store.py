@@ -143,14 +143,21 @@ class Store:
         self._db.execute("DELETE FROM objects WHERE kind = ? AND id = ?", (kind, id))
 
     def scan(
-        self, kind: str, *, after: str = "", by_key: bool = False
+        self, kind: str, *, after: str = "", by_key: bool = False, within: str = ""
     ) -> Iterator[tuple[str, bytes]]:
-        """Yield (sort value, body) of a kind's objects in ascending order, after a sort value."""
+        """Yield (sort value, body) of a kind's objects in ascending order of id, or of key.
+
+        Args:
+            kind: The kind.
+            after: Begin after this sort value.
+            by_key: The sort value is the key, not the id.
+            within: Only sort values that begin with this.
+        """
         column = "key" if by_key else "id"
         yield from self._db.execute(
-            f"SELECT {column}, body FROM objects"  # noqa: S608  # one of two literals
-            f" WHERE kind = ? AND {column} > ? ORDER BY {column}",
-            (kind, after),
+            f"SELECT {column}, body FROM objects WHERE kind = ? AND {column} > ?"  # noqa: S608
+            f" AND substr({column}, 1, ?) = ? ORDER BY {column}",  # one of two literals
+            (kind, max(after, within), len(within), within),
         )
 
     def counts(self) -> dict[str, int]:

@@ -8,7 +8,8 @@ from temporalio.api.cloud.operation.v1.message_pb2 import AsyncOperation
 from temporalio.api.cloud.region.v1.message_pb2 import Region
 
 from tprov_kernel.standin import rules
-from tprov_kernel.standin.core import Call, Core, Kind
+from tprov_kernel.standin.core import Core
+from tprov_kernel.standin.entities import Call, Kind
 
 ACCOUNT = Kind(name="account", type=account.Account, title=lambda a: str(a.id))
 
@@ -59,12 +60,29 @@ class Accounts:
         self._core = core
         core.kinds[ACCOUNT.name] = ACCOUNT
         if core.peek(ACCOUNT, core.account) is None:
-            fresh = account.Account(id=core.account)
-            core.changed(ACCOUNT, core.account, fresh)
+            core.changed(ACCOUNT, core.account, account.Account(id=core.account))
 
     def GetAccount(self, request: rr.GetAccountRequest, call: Call) -> rr.GetAccountResponse:
-        """The account."""
-        return rr.GetAccountResponse(account=self._core.get(ACCOUNT, self._core.account))
+        """The account, with the address of its metrics where they are enabled."""
+        found = self._core.get(ACCOUNT, self._core.account)
+        if found.spec.HasField("metrics"):
+            found.metrics.uri = f"https://{found.id}.tmprl.invalid/prometheus"
+        return rr.GetAccountResponse(account=found)
+
+    def UpdateAccount(
+        self, request: rr.UpdateAccountRequest, call: Call
+    ) -> rr.UpdateAccountResponse:
+        """Enable metrics, or disable them."""
+        current = self._core.get(ACCOUNT, self._core.account)
+        if request.spec.HasField("metrics"):
+            rules.certificates(
+                "spec.metrics.accepted_client_ca", request.spec.metrics.accepted_client_ca
+            )
+        current.spec.CopyFrom(request.spec)
+        operation = self._core.update(
+            ACCOUNT, self._core.account, current, call, version=request.resource_version
+        )
+        return rr.UpdateAccountResponse(async_operation=operation)
 
     def GetRegions(self, request: rr.GetRegionsRequest, call: Call) -> rr.GetRegionsResponse:
         """Every region."""

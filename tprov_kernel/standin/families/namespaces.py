@@ -6,10 +6,12 @@ import json
 
 from grpc import StatusCode
 from temporalio.api.cloud.cloudservice.v1 import request_response_pb2 as rr
+from temporalio.api.cloud.connectivityrule.v1.message_pb2 import ConnectivityRule
 from temporalio.api.cloud.namespace.v1 import message_pb2 as namespace
 
 from tprov_kernel.standin import rules
-from tprov_kernel.standin.core import Call, Core, Kind, mark, now
+from tprov_kernel.standin.core import Core
+from tprov_kernel.standin.entities import Call, Kind, mark, now
 from tprov_kernel.standin.families.account import REGIONS
 from tprov_kernel.standin.rules import Refused
 from tprov_kernel.standin.store import Operation, Store
@@ -22,10 +24,31 @@ NAMESPACE = Kind(
     key_field="spec.name",
     by_key=True,
 )
+
+
+def _rule_key(rule: ConnectivityRule) -> str:
+    private = rule.spec.private_rule
+    if rule.spec.HasField("private_rule"):
+        return " ".join(
+            filter(None, (private.connection_id, private.region, private.gcp_project_id))
+        )
+    return "public, stable IPs" if rule.spec.public_rule.enable_stable_ips else "public"
+
+
+RULE = Kind(
+    name="connectivity rule",
+    type=ConnectivityRule,
+    title=_rule_key,
+    key=_rule_key,
+    key_field="spec",
+)
+"""Here, because namespaces refer to them. An account has only one of each *(guess)*."""
 APS = 500
 """Actions per second of a namespace on demand (https://docs.temporal.io/cloud/limits)."""
 APS_PER_UNIT = 500
 """Actions per second of one unit of provisioned capacity *(guess)*."""
+UNITS = (1.0, 2.0, 3.0, 4.0, 5.0, 10.0, 20.0)
+"""The units that GetNamespaceCapacityInfo offers *(guess)*; others are not refused."""
 
 
 class Namespaces:
@@ -61,8 +84,10 @@ class Namespaces:
     ) -> rr.CreateNamespaceResponse:
         """Make a namespace."""
         spec = complete(request.spec)
-        rules.namespace_spec(spec, known_regions=REGIONS)
+        self._check(spec)
         rules.tags(request.tags)
+        if request.tags and not call.principal.is_admin:
+            raise Refused(StatusCode.PERMISSION_DENIED, "Only admins may set tags.")
         if spec.capacity_spec.HasField("provisioned"):
             rules.invalid("spec.capacity_spec", "must be on-demand for a new namespace")
         id = f"{spec.name}.{self._core.account}"
@@ -82,7 +107,7 @@ class Namespaces:
             spec.capacity_spec.CopyFrom(current.spec.capacity_spec)
         rules.unchanged("spec.name", current.spec.name, spec.name)
         rules.unchanged("spec.regions", sorted(current.spec.regions), sorted(spec.regions))
-        rules.namespace_spec(spec, known_regions=REGIONS)
+        self._check(spec)
         rules.search_attributes_kept(current.spec.search_attributes, spec.search_attributes)
         spec.regions[:] = current.spec.regions
         current.spec.CopyFrom(spec)
@@ -138,6 +163,24 @@ class Namespaces:
             NAMESPACE, request.namespace, call, version=request.resource_version
         )
         return rr.DeleteNamespaceResponse(async_operation=operation)
+
+    def GetNamespaceCapacityInfo(
+        self, request: rr.GetNamespaceCapacityInfoRequest, call: Call
+    ) -> rr.GetNamespaceCapacityInfoResponse:
+        """What capacity a namespace has, and could have."""
+        shown = self._shown(self._core.get(NAMESPACE, request.namespace))
+        info = namespace.NamespaceCapacityInfo(
+            namespace=shown.namespace, current_capacity=shown.capacity
+        )
+        info.mode_options.on_demand.aps_limit = APS
+        info.mode_options.provisioned.valid_tru_values.extend(UNITS)
+        info.mode_options.provisioned.max_available_tru_value = UNITS[-1]
+        return rr.GetNamespaceCapacityInfoResponse(capacity_info=info)
+
+    def _check(self, spec: namespace.NamespaceSpec) -> None:
+        rules.namespace_spec(spec, known_regions=REGIONS)
+        for id in spec.connectivity_rule_ids:
+            self._core.get(RULE, id, field="spec.connectivity_rule_ids")
 
     # --- what operations do when they end ----------------------------------------------------
 
@@ -200,8 +243,11 @@ class Namespaces:
             entity.limits.actions_per_second_limit = int(units * APS_PER_UNIT)
         else:
             entity.capacity.on_demand.SetInParent()
+        for id in spec.connectivity_rule_ids:
+            if (rule := self._core.peek(RULE, id)) is not None:
+                entity.connectivity_rules.add().CopyFrom(rule)
         for at, region in enumerate(spec.regions):
-            active = at == 0
+            active = at == list(spec.regions).index(entity.active_region)
             status = entity.region_status[region]
             if not status.state:
                 status.state = (
