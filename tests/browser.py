@@ -235,6 +235,7 @@ class Notebook:
         self.menu("Settings", "Theme", "JupyterLab Dark" if dark else "JupyterLab Light")
         body = self.page.locator(f'body[data-jp-theme-light="{"false" if dark else "true"}"]')
         expect(body).to_be_attached(timeout=15_000)
+        expect(self.page.locator("#jupyterlab-splash")).to_have_count(0, timeout=15_000)
 
     def picture(self, name: str, place: Locator | None = None) -> Path:
         """Keep a picture of the page, or of one place on it, in `ARTIFACTS`."""

@@ -20,7 +20,7 @@ from tests.browser import (
     jupyter_lab,
     write_notebook,
 )
-from tests.widgets import views
+from tests.widgets import samples, views
 from tprov_kernel.widgets.objects import objects_html
 from tprov_kernel.widgets.panel import error_html, panel_html
 from tprov_kernel.widgets.plan import plan_html
@@ -39,12 +39,16 @@ BROKEN_LINKS = """card => [...card.querySelectorAll('*')]
 STORED = {
     "snapshot": snapshot_html(views.applied(), taken=views.at(72)),
     "snapshot-asking": snapshot_html(views.asking(), taken=views.at(72)),
-    "panel": panel_html(views.PANEL),
-    "plan": plan_html(views.MIXED_PLAN, live=False),
-    "objects": objects_html(views.OBJECTS),
-    "error": error_html(views.ERROR),
+    "panel": panel_html(samples.PANEL),
+    "plan": plan_html(samples.MIXED_PLAN, live=False),
+    "objects": objects_html(samples.OBJECTS),
+    "error": error_html(samples.ERROR),
     "timeline": timeline_img(views.applied(), now=views.at(72)),
 }
+ASLEEP = """import time, pathlib
+for _ in range(600):
+    if not pathlib.Path('wake').exists():
+        time.sleep(0.1)"""
 SET_UP = "from tests.widgets.stage import Stage\nstage = Stage()\nstage.go('asking')"
 
 
@@ -117,7 +121,7 @@ def look(seen: Notebook, name: str, faint: dict[str, list[str]]) -> None:
 
 def test_approve_works_while_a_cell_sleeps(page: Page, lab: Lab) -> None:
     """The mouse's click is answered before the sleeping cell is over; the reason arrives first."""
-    seen = opened(page, lab, "asleep.ipynb", ["import time; time.sleep(40)", "stage.taken"])
+    seen = opened(page, lab, "asleep.ipynb", [ASLEEP, "stage.taken"])
     place = card(seen)
     seen.start(2)
     seen.running(2)
@@ -129,6 +133,7 @@ def test_approve_works_while_a_cell_sleeps(page: Page, lab: Lab) -> None:
     expect(place).to_contain_text("approved by grace", timeout=15_000)
     seen.running(2, seconds=1)
     expect(place.get_by_role("button", name="Approve")).to_have_count(0)
+    (lab.folder / "wake").touch()
     expect(seen.run(3)).to_contain_text("('approve', 'It is a demo account', '7f3a91c2")
 
 
@@ -161,6 +166,20 @@ def test_the_clock_goes_on_by_itself(page: Page, lab: Lab) -> None:
     head = card(seen).locator(".head")
     before = head.inner_text()
     expect(head).not_to_have_text(before, timeout=10_000)
+
+
+def test_a_scenario_row_starts_one_on_the_spot(page: Page, lab: Lab) -> None:
+    """A click shows the card below the buttons; its stored snapshot stays hidden."""
+    scenarios = "[('happy_path', 'Happy path'), ('api_failure', 'The cloud has a bad minute')]"
+    row = f"ScenarioRow({scenarios}, start=lambda name: stage.card)"
+    code = f"from tprov_kernel.widgets.scenarios import ScenarioRow\n{row}"
+    seen = opened(page, lab, "row.ipynb", [code])
+    place = seen.run(2).locator(".tprov-row")
+    place.get_by_role("button", name="Happy path").click()
+    expect(place.locator(".tprov-card .head")).to_be_visible(timeout=15_000)
+    expect(seen.output(2).locator('[class^="tprov-snap"]')).to_be_hidden()
+    seen.picture("scenario-row", place)
+    assert faint_words(place) == []
 
 
 def test_a_card_without_its_kernel_says_so(page: Page, lab: Lab) -> None:
@@ -207,6 +226,7 @@ def test_stored_views_read_well_for_a_stranger(page: Page, lab: Lab) -> None:
         data = {"text/html": html, "text/plain": "not shown"}
         cell["outputs"] = [{"output_type": "display_data", "metadata": {}, "data": data}]
     path.write_text(json.dumps(notebook))
+    page.set_viewport_size({"width": 1280, "height": 1600})
     seen = Notebook(page, lab, path.name)
     seen.open()
     for dark in (False, True):

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.widgets import views
+from tests.widgets import samples, views
 from tprov_kernel.errors import TprovError
 from tprov_kernel.messages import PlanView
 from tprov_kernel.widgets.card import RunCard
@@ -76,9 +76,9 @@ def pages(text: str) -> Iterator[str]:
         view = poisoned(part(), text)
         yield snapshot_html(view, taken=NOW, mark=text)
         yield timeline_svg(view, now=NOW, live=True)
-    plan: PlanView = poisoned(views.MIXED_PLAN, text)
+    plan: PlanView = poisoned(samples.MIXED_PLAN, text)
     yield plan_html(plan, live=True)
-    panel: PanelModel = poisoned(views.PANEL, text)
+    panel: PanelModel = poisoned(samples.PANEL, text)
     yield panel_html(panel)
     yield objects_html([CloudObject(text, text, text, text, text)], title=text)
     yield error_html(TprovError(text, remedy=text))

@@ -86,6 +86,9 @@ class RunCard:
         self._box = w.VBox([self._review, self._row, self._answer])
         self._box.add_class("ask-box")
         self._arm("")
+        _put(
+            self._told, f'<div class="told"><p{ink("muted")}>Waiting to hear of the run …</p></div>'
+        )
         self.widget = self._compose()
         self.show_payloads(())
 

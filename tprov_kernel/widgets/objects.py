@@ -38,7 +38,7 @@ def _row(item: CloudObject) -> str:
         f"<td{ink('td')}><b{ink('text')}>{esc(item.name)}</b></td>"
         f"<td{ink('td code')}>{esc(item.id)}</td>"
         f"<td{ink('td nowrap')}><span{ink(_tone(item.state))}>{esc(item.state)}</span></td>"
-        f"<td{ink('td nowrap muted')}>{esc(stamp(created) if created else item.created)}</td></tr>"
+        f"<td{ink('td muted')}>{esc(stamp(created) if created else item.created)}</td></tr>"
     )
 
 

@@ -231,7 +231,8 @@ def policy(verdict: Verdict | None, ink: Ink) -> str:
 
 
 def _findings(found: Iterable[Finding], ink: Ink) -> str:
-    heads = "".join(f"<th{ink('th')}>{h}</th>" for h in ("Level", "Finding", "Remedy"))
+    level, remedy = f"<th{ink('th')}>Level</th>", f"<th{ink('th')}>Remedy</th>"
+    heads = f"{level}<th{ink('th half')}>Finding</th>{remedy}"
     rows = "".join(
         f"<tr><td{ink('td nowrap')}><b{ink(LEVEL_TONE[f.level])}>{esc(f.level)}</b></td>"
         f"<td{ink('td')}><span{ink('code')}>{esc(f.address)}</span><br>"

@@ -78,7 +78,8 @@ RULES: dict[str, str] = {
     "background:$ground;white-space:pre;overflow-x:auto",
     "wrap": "white-space:pre-wrap;overflow-wrap:anywhere",
     "link": "color:$link;text-decoration:underline;text-underline-offset:2px",
-    "table": "border-collapse:collapse;width:100%;font-size:13px;color:$text;background:$ground",
+    "table": "border-collapse:collapse;table-layout:auto;width:100%;font-size:13px;color:$text;"
+    "background:$ground",
     # A ground for every cell: JupyterLab stripes the rows of tables, which would lie on top.
     "th": "background:$ground;text-align:left;font-weight:600;font-size:12px;color:$muted;"
     "padding:4px 12px 4px 0;"
@@ -87,6 +88,7 @@ RULES: dict[str, str] = {
     "vertical-align:top;overflow-wrap:anywhere",
     "nowrap": "white-space:nowrap",
     "third": "width:30%",
+    "half": "width:48%",
     "tenth": "width:14%",
     "chip": "display:inline-block;font-weight:700;border-radius:999px;padding:2px 12px;"
     "border:1px solid;white-space:nowrap",

@@ -168,7 +168,8 @@ def _row(
             waited = duration(between(span.start, span.end or end))
             words, tone = span.note or "waiting for a person: no worker needed", "ask"
             label = f"{words} ({waited})"
-            fitting = [w for w in (label, words, waited) if _wide(w) < x2 - x1]
+            shorter = (label, words, f"waiting for a person ({waited})", waited)
+            fitting = [w for w in shorter if _wide(w) < x2 - x1]
             if fitting:
                 drawn.append(_text(x1 + 9, y + 15, fitting[0], colour(tone)))
                 label = ""
