@@ -106,7 +106,6 @@ async def test_queries_answer_as_the_description_says(platform: Platform) -> Non
         plan = await handle.query("get_plan", result_type=PlanView)
         assert plan.sentence == "1 to add, 0 to change, 0 to destroy"
         assert [c.address for c in plan.changes] == ["temporalcloud_namespace.this"]
-        await _forget(client, settings, "queries")
 
 
 async def test_a_watcher_tells_the_whole_story(platform: Platform) -> None:
@@ -126,7 +125,6 @@ async def test_a_watcher_tells_the_whole_story(platform: Platform) -> None:
         assert last.step("init").spans[0].note == "local activity"
         assert any("creating temporalcloud_namespace.this" in v.step("apply").doing for v in views)
         assert [v.progress for v in views] == sorted(v.progress for v in views)
-        await _forget(client, settings, "watch")
 
 
 async def test_an_admin_user_waits_for_a_human(platform: Platform) -> None:
@@ -153,7 +151,6 @@ async def test_an_admin_user_waits_for_a_human(platform: Platform) -> None:
         assert await handle.query("get_signal_reason") == "she is new"
         with pytest.raises(DecisionRefused):
             await runs.decide(handle, "deny", reason="too late")
-        await _forget(client, settings, "update")
 
 
 async def test_a_denied_review_applies_nothing(platform: Platform) -> None:
@@ -189,7 +186,6 @@ async def test_signals_never_wedge_a_run(platform: Platform) -> None:
         assert "neither a reason nor a decision object" in whys[2]
         assert "is no decision" in whys[3]
         assert "'reason' is no text" in whys[4]
-        await _forget(client, settings, "signal")
 
 
 async def test_an_early_decision_is_ignored(platform: Platform) -> None:
@@ -242,15 +238,12 @@ async def test_what_exists_already_is_a_finding_not_a_failed_apply(
         failure = await _failure(second)
         assert failure.type == "AlreadyExists"
         assert "'tprov-fixed', which exists already" in failure.message
-        await _forget(client, settings, "exists")
 
 
 @pytest.mark.parametrize(
     ("key", "kind"), [("", "KeyMissing"), ("wrong-key-wrong-key", "KeyRejected")]
 )
-async def test_a_key_that_is_no_good_fails_at_once(
-    platform: Platform, key: str, kind: str
-) -> None:
+async def test_a_key_that_is_no_good_fails_at_once(platform: Platform, key: str, kind: str) -> None:
     """Found by our own call before Terraform starts; never retried, one sentence with a remedy."""
     client = await platform.client()
     wrong: CloudSettings = replace(platform.settings.cloud, api_key=key)
@@ -272,9 +265,8 @@ async def test_an_address_that_does_not_answer_is_tried_again(platform: Platform
         handle = await _start(client, settings, platform, "dead", NAMESPACE)
         view = await _until(client, handle, lambda v: v.step("plan").attempts >= 2)
         assert "127.0.0.1:9" in view.step("plan").failure
-    async with platform.worker(client, task_queue="dead") as settings:
+    async with platform.worker(client, task_queue="dead"):
         assert (await handle.result()).status == Status.APPLIED
-        await _forget(client, settings, "dead")
 
 
 @pytest.mark.parametrize(
@@ -324,7 +316,6 @@ async def test_variables_travel_in_the_snapshot(platform: Platform) -> None:
         attributes = {a.name: a.after for a in view.plan.changes[0].attributes}
         assert attributes["retention_days"] == "11"
         await handle.result()
-        await _forget(client, settings, "variables")
 
 
 async def test_the_directory_may_move_on_while_a_run_waits(
@@ -341,7 +332,6 @@ async def test_the_directory_may_move_on_while_a_run_waits(
         await runs.decide(handle, "approve", reason="as reviewed")
         await handle.result()
         assert held_objects(settings.stacks, "sneak") == ["temporalcloud_user.admin"]
-        await _forget(client, settings, "sneak")
 
 
 async def test_a_state_that_moved_on_is_not_applied_to(platform: Platform) -> None:
