@@ -223,7 +223,7 @@ class _Runner:
             env=self._env,
             stdin=stdin,
             # OPA's own limit comes first, and names the line.
-            timeout=self._timeout + 5,
+            timeout=self._timeout + 3,
             on_cancel="interrupt",
             ending=_QUICK,
         )
