@@ -16,6 +16,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 import weakref
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
@@ -29,6 +30,9 @@ from tprov_kernel.errors import ToolError
 
 REPLY_TIMEOUT = 10.0
 """Seconds within which the guard has to answer; it needs a few milliseconds."""
+
+LOST = 1.0
+"""Seconds to wait until the children of a guard that was killed are gone."""
 
 Stream = int | IO[Any] | None
 """A file descriptor or an open file; None is the null device. The caller closes its own copy."""
@@ -211,10 +215,12 @@ class _Connection:
         self.process.wait()
         self.lost.set()
         self.socket.close()
+        started = [child for child in list(self.children.values()) if child.pid]
+        until = time.monotonic() + LOST
+        while any(_kill_group(child.pid) for child in started) and time.monotonic() < until:
+            time.sleep(0.01)  # until their ports and locks are free
         for child in list(self.children.values()):
             if child.pid:
-                with suppress(ProcessLookupError, PermissionError):
-                    os.killpg(child.pid, signal.SIGKILL)
                 child._exited.set_result(-signal.SIGKILL)
             else:
                 reason = self.crash.strip().splitlines()[-1:] or ["it was killed"]
@@ -363,6 +369,15 @@ def _forget_all() -> None:
 
 
 os.register_at_fork(after_in_child=_forget_all)
+
+
+def _kill_group(pid: int) -> bool:
+    """Kill a group, and say whether there was anything left of it."""
+    try:
+        os.killpg(pid, signal.SIGKILL)
+    except (ProcessLookupError, PermissionError):
+        return False
+    return True
 
 
 def _triple(ending: Ending) -> list[float]:

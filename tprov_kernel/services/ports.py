@@ -44,6 +44,7 @@ def choose(
     prefer_well_known: bool,
     remembered: Ports,
     progress: Callable[[str], None] = lambda _: None,
+    well_known: Ports = WELL_KNOWN,
 ) -> Ports:
     """Choose a free port for each, and say which well-known one is taken, and by whom.
 
@@ -53,7 +54,7 @@ def choose(
     with ExitStack() as reserved:  # all are kept until all are chosen, so that none comes twice
         for field in fields(Ports):
             name = field.name
-            usual = getattr(WELL_KNOWN, name) if prefer_well_known else 0
+            usual = getattr(well_known, name) if prefer_well_known else 0
             wishes = filter(None, (usual, getattr(remembered, name)))
             taken = next(filter(None, map(_reserve, wishes)), None) or _reserve(0)
             if taken is None:
