@@ -262,7 +262,7 @@ async def test_an_address_that_does_not_answer_is_tried_again(platform: Platform
     client = await platform.client()
     dead = replace(platform.settings.cloud, endpoint="127.0.0.1:9")
     async with platform.worker(client, cloud=dead, task_queue="dead") as settings:
-        handle = await _start(client, settings, platform, "dead", NAMESPACE)
+        handle = await _start(client, settings, platform, "dead", NAMESPACE, heartbeat=5)
         view = await _until(client, handle, lambda v: v.step("plan").attempts >= 2)
         assert "127.0.0.1:9" in view.step("plan").failure
     async with platform.worker(client, task_queue="dead"):
