@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -316,3 +317,13 @@ async def test_a_plan_without_its_frame_is_never_allowed(
     (finding,) = verdict.at("hard-mandatory")
     assert finding.rule == "undecidable"
     assert cut in finding.message
+
+
+def test_the_readme_lists_every_rule(toolchain: Toolchain) -> None:
+    """With the level that it has."""
+    done = run_opa(toolchain, "eval", "--bundle", ".", "--format", "json", "data.tprov.verdict")
+    levels = json.loads(done.stdout)["result"][0]["expressions"][0]["value"]["levels"]
+    rows = re.findall(
+        r"^\| `(\w+)` \| ([a-z-]+)", (POLICIES / "README.md").read_text(), re.MULTILINE
+    )
+    assert dict(rows) == {**levels, "undecidable": "hard-mandatory"}
