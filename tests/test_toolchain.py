@@ -86,6 +86,7 @@ class TestPublicNames:
             "Toolchain",
             "ensure_toolchain",
             "find_toolchain",
+            "main",
             "survey",
         }
 
@@ -319,6 +320,29 @@ class TestToolchain:
         )
         binary.write_bytes(b"else")
         assert "is not the file that was put there" in provider().problem
+
+
+class TestCommand:
+    def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run it as the Makefile does."""
+        return subprocess.run(
+            [sys.executable, "-m", "tprov_kernel.toolchain", *arguments],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+
+    def test_where_a_tool_is(self) -> None:
+        """The path is alone on the output, for scripts."""
+        assert self.run("opa").stdout == f"{toolchain.find_toolchain().opa.argv[0]}\n"
+
+    def test_no_such_tool(self) -> None:
+        """The sentence lists the names there are."""
+        done = self.run("pulumi")
+
+        assert (done.returncode, done.stdout) == (1, "")
+        assert "Name one of terraform, opa, temporal" in done.stderr
 
 
 class TestGettingTheProvider:

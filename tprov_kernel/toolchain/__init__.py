@@ -12,6 +12,7 @@ comes from our filesystem mirror. Ours are kept in the user's cache directory (`
 Standard library only.
 """
 
+from tprov_kernel.toolchain.command import main
 from tprov_kernel.toolchain.find import (
     Tool,
     Toolchain,
@@ -21,4 +22,12 @@ from tprov_kernel.toolchain.find import (
 )
 from tprov_kernel.toolchain.get import ensure_toolchain
 
-__all__ = ["Tool", "ToolReport", "Toolchain", "ensure_toolchain", "find_toolchain", "survey"]
+__all__ = [
+    "Tool",
+    "ToolReport",
+    "Toolchain",
+    "ensure_toolchain",
+    "find_toolchain",
+    "main",
+    "survey",
+]
