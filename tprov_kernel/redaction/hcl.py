@@ -66,7 +66,7 @@ def _listed(value: object) -> list[dict[str, object]]:
 
 def _in_hcl(source: str, mark: str) -> set[str]:
     bare = _SKIPPED.sub(_blank, source)
-    said = re.compile(rf"(?:^|[\n{{])\s*{mark}\s*=\s*(?!false\b)")
+    said = re.compile(rf"(?:^|[\n{{])\s*{mark}\s*=(?!\s*false\b)")
     return {
         head["name"] for head in _VARIABLE.finditer(bare) if said.search(_body(bare, head.end()))
     }

@@ -119,21 +119,24 @@ def _forms(secret: str) -> Iterator[str]:
 
 def _escaped(text: str) -> Iterator[str]:
     for ascii_only in (True, False):
-        once = json.dumps(text, ensure_ascii=ascii_only)[1:-1]
-        yield once
-        yield json.dumps(once)[1:-1]  # JSON in a string of JSON
+        plain = _in_json(text, ascii_only)
         # Go's encoder, and so Terraform's jsonencode, escapes these three besides.
-        go = once
+        go = plain
         for sign in "<>&":
             go = go.replace(sign, f"\\u{ord(sign):04x}")
-        yield go
-        yield json.dumps(go)[1:-1]
-        yield once.replace("${", "$${").replace("%{", "%%{")  # a quoted string in HCL
+        for once in (plain, go):
+            yield once
+            yield once.replace("${", "$${").replace("%{", "%%{")  # a quoted string in HCL
+            yield _in_json(once, ascii_only)  # JSON in a string of JSON
     for safe in ("", "/"):
         for url in (quote(text, safe=safe, errors="replace"), quote_plus(text, errors="replace")):
             yield url
             yield re.sub(r"%[0-9A-F]{2}", lambda m: m[0].lower(), url)
     yield html.escape(text)
+
+
+def _in_json(text: str, ascii_only: bool) -> str:
+    return json.dumps(text, ensure_ascii=ascii_only)[1:-1]
 
 
 def _encoded(data: bytes) -> Iterator[str]:

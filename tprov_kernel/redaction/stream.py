@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from tprov_kernel.redaction.scrub import Scrubber
+from tprov_kernel.redaction.shapes import keep
 
 HIDDEN_OUTPUT = "(sensitive)"
 
@@ -41,19 +42,20 @@ def event_view(event: Mapping[str, Any], scrubber: Scrubber) -> dict[str, Any] |
     Returns:
         None for a kind of event that this version does not know.
     """
-    if event.get("type") not in _EVENTS:
+    kind = event.get("type")
+    if not isinstance(kind, str) or kind not in _EVENTS:
         return None
-    view: dict[str, Any] = _keep(event, _TOP)
+    view: dict[str, Any] = keep(event, _TOP)
     view["@message"] = _ID.sub("", str(view.get("@message", "")))
     if isinstance(hook := event.get("hook"), Mapping):
         view["hook"] = _with_objects(hook, _HOOK)
     if isinstance(change := event.get("change"), Mapping):
         view["change"] = _with_objects(change, _CHANGE)
     if isinstance(counts := event.get("changes"), Mapping):
-        view["changes"] = _keep(counts, _COUNTS)
+        view["changes"] = keep(counts, _COUNTS)
     if isinstance(outputs := event.get("outputs"), Mapping):
         view["outputs"] = {
-            name: _keep(output, ("sensitive", "action"))
+            name: keep(output, ("sensitive", "action"))
             for name, output in outputs.items()
             if isinstance(output, Mapping)
         }
@@ -63,22 +65,18 @@ def event_view(event: Mapping[str, Any], scrubber: Scrubber) -> dict[str, Any] |
 
 
 def _diagnostic(diagnostic: Mapping[str, Any]) -> dict[str, Any]:
-    view = _keep(diagnostic, _DIAGNOSTIC)
+    view = keep(diagnostic, _DIAGNOSTIC)
     if isinstance(where := diagnostic.get("range"), Mapping):
-        view["range"] = _keep(where, ("filename", "start", "end"))
+        view["range"] = keep(where, ("filename", "start", "end"))
     return view
 
 
 def _with_objects(value: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]:
-    view = _keep(value, names)
+    view = keep(value, names)
     for name in ("resource", "previous_resource"):
         if isinstance(of := view.get(name), Mapping):
-            view[name] = _keep(of, _OBJECT)
+            view[name] = keep(of, _OBJECT)
     return view
-
-
-def _keep(value: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]:
-    return {name: value[name] for name in names if name in value}
 
 
 def redact_outputs(output_json: Mapping[str, Any], scrubber: Scrubber) -> dict[str, str]:

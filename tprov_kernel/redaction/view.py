@@ -7,7 +7,8 @@ from dataclasses import asdict
 from typing import Any
 
 from tprov_kernel.messages import AttributeChange, Change, PlanView, ResourceChange
-from tprov_kernel.redaction.plan import Redacted, is_stand_in
+from tprov_kernel.redaction.marks import has_unknown, is_stand_in
+from tprov_kernel.redaction.plan import Redacted
 from tprov_kernel.redaction.scrub import SENSITIVE
 
 MAX_VIEW = 200_000
@@ -54,7 +55,7 @@ class _Budget:
 
     def takes(self, change: ResourceChange | AttributeChange) -> bool:
         """Whether there is room for it."""
-        size = len(json.dumps(asdict(change))) + 1
+        size = len(json.dumps(asdict(change))) + len(", ")
         if size > self._left:
             self.refused += 1
             return False
@@ -133,7 +134,7 @@ def _differs(
     unknown: dict[str, Any],
 ) -> bool:
     name = attribute.name
-    return bool(_is_unknown(unknown.get(name))) or before.get(name) != after.get(name)
+    return has_unknown(unknown.get(name)) or before.get(name) != after.get(name)
 
 
 def _output(name: str, change: dict[str, Any]) -> AttributeChange | None:
@@ -154,23 +155,15 @@ def _attribute(name: str, before: Any, after: Any, unknown: Any) -> AttributeCha
     )
 
 
-def _is_unknown(unknown: Any) -> bool:
-    if isinstance(unknown, dict):
-        return any(_is_unknown(item) for item in unknown.values())
-    if isinstance(unknown, list):
-        return any(_is_unknown(item) for item in unknown)
-    return unknown is True
-
-
 def _fill(after: Any, unknown: Any) -> Any:
     """Put a word in the place of each part of a value that is known only after apply."""
     if is_stand_in(after):
         return after
-    if isinstance(unknown, dict) and (isinstance(after, dict) or _is_unknown(unknown)):
+    if isinstance(unknown, dict) and (isinstance(after, dict) or has_unknown(unknown)):
         known = after if isinstance(after, dict) else {}
-        names = {*known, *(n for n, u in unknown.items() if _is_unknown(u))}
+        names = {*known, *(n for n, u in unknown.items() if has_unknown(u))}
         return {n: _part(known.get(n), unknown.get(n, False)) for n in sorted(names)}
-    if isinstance(unknown, list) and (isinstance(after, list) or _is_unknown(unknown)):
+    if isinstance(unknown, list) and (isinstance(after, list) or has_unknown(unknown)):
         items = after if isinstance(after, list) else []
         size = max(len(items), len(unknown))
         pairs = zip(_padded(items, size, None), _padded(unknown, size, False), strict=True)
