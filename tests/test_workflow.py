@@ -29,7 +29,7 @@ ADMIN = ROOT / "terraform" / "tcloud_admin_user"
 pytestmark = pytest.mark.timeout(90)
 
 
-async def _start(
+async def start(
     client: Client, settings: Settings, platform: Platform, stack: str, directory: Path, **more: Any
 ) -> runs.RunHandle:
     handle = await runs.start_run(
@@ -43,7 +43,7 @@ async def _start(
     return runs.bound(client, handle)
 
 
-async def _until(
+async def until(
     client: Client, handle: runs.RunHandle, is_it: Callable[[RunView], bool]
 ) -> RunView:
     watcher = Watcher(client, workflow_id=handle.id, run_id=handle.run_id or "")
@@ -79,7 +79,7 @@ async def test_the_happy_path_makes_a_namespace_and_takes_it_away(platform: Plat
     """The Cloud has it, the outputs name it, the next run has nothing to do."""
     client = await platform.client()
     async with platform.worker(client, task_queue="happy") as settings:
-        handle = await _start(client, settings, platform, "happy", NAMESPACE)
+        handle = await start(client, settings, platform, "happy", NAMESPACE)
         result = await handle.result()
         name = json.loads(result.outputs["namespace_name"])
         assert result.status == Status.APPLIED
@@ -87,7 +87,7 @@ async def test_the_happy_path_makes_a_namespace_and_takes_it_away(platform: Plat
         assert await platform.cloud.find_namespace(name) is not None
         assert held_objects(settings.stacks, "happy") == ["temporalcloud_namespace.this"]
 
-        again = await _start(client, settings, platform, "happy", NAMESPACE)
+        again = await start(client, settings, platform, "happy", NAMESPACE)
         assert (await again.result()).status == Status.NO_CHANGES
 
         assert (await _forget(client, settings, "happy")).status == Status.DESTROYED
@@ -98,7 +98,7 @@ async def test_queries_answer_as_the_description_says(platform: Platform) -> Non
     """Status, progress, plan and reason, also after the end."""
     client = await platform.client()
     async with platform.worker(client, task_queue="queries") as settings:
-        handle = await _start(client, settings, platform, "queries", NAMESPACE)
+        handle = await start(client, settings, platform, "queries", NAMESPACE)
         await handle.result()
         assert await handle.query("get_current_status") == "applied"
         assert await handle.query("get_progress") == 100
@@ -112,7 +112,7 @@ async def test_a_watcher_tells_the_whole_story(platform: Platform) -> None:
     """Folded from history and pending activities: steps in order, heartbeats, the end."""
     client = await platform.client()
     async with platform.worker(client, task_queue="watch") as settings:
-        handle = await _start(client, settings, platform, "watch", NAMESPACE, pace=0.2)
+        handle = await start(client, settings, platform, "watch", NAMESPACE, pace=0.2)
         watcher = Watcher(client, workflow_id=handle.id, run_id=handle.run_id or "")
         views = [view async for view in watcher.views()]
         last = views[-1]
@@ -131,8 +131,8 @@ async def test_an_admin_user_waits_for_a_human(platform: Platform) -> None:
     """By update a bad decision is refused and leaves no trace, a good one goes on."""
     client = await platform.client()
     async with platform.worker(client, task_queue="update") as settings:
-        handle = await _start(client, settings, platform, "update", ADMIN)
-        view = await _until(client, handle, _asks)
+        handle = await start(client, settings, platform, "update", ADMIN)
+        view = await until(client, handle, _asks)
         assert view.review is not None
         assert view.review.findings[0].level == "soft-mandatory"
         before = (await handle.describe()).history_length
@@ -158,8 +158,8 @@ async def test_a_denied_review_applies_nothing(platform: Platform) -> None:
     client = await platform.client()
     async with platform.worker(client, task_queue="deny") as settings:
         users = len(await platform.cloud.list_users())
-        handle = await _start(client, settings, platform, "deny", ADMIN)
-        await _until(client, handle, _asks)
+        handle = await start(client, settings, platform, "deny", ADMIN)
+        await until(client, handle, _asks)
         await runs.decide(handle, "deny", reason="")
         assert (await handle.result()).status == Status.REJECTED
         assert len(await platform.cloud.list_users()) == users
@@ -169,8 +169,8 @@ async def test_signals_never_wedge_a_run(platform: Platform) -> None:
     """Whatever a signal carries, it is taken or recorded as ignored, with why."""
     client = await platform.client()
     async with platform.worker(client, task_queue="signal") as settings:
-        handle = await _start(client, settings, platform, "signal", ADMIN)
-        await _until(client, handle, _asks)
+        handle = await start(client, settings, platform, "signal", ADMIN)
+        await until(client, handle, _asks)
         await handle.signal("approve_apply")
         await handle.signal("approve_apply", args=["a", "b"])
         await handle.signal("approve_apply", 7)
@@ -191,10 +191,10 @@ async def test_signals_never_wedge_a_run(platform: Platform) -> None:
 async def test_an_early_decision_is_ignored(platform: Platform) -> None:
     """An approval sent before there is anything to approve approves nothing."""
     client = await platform.client()
-    handle = await _start(client, platform.settings, platform, "early", ADMIN)
+    handle = await start(client, platform.settings, platform, "early", ADMIN)
     await handle.signal("approve_apply", "in advance")
     async with platform.worker(client):
-        view = await _until(client, handle, lambda v: _asks(v) and bool(v.decisions))
+        view = await until(client, handle, lambda v: _asks(v) and bool(v.decisions))
         assert view.decisions[0].outcome == "ignored"
         assert "not waiting" in view.decisions[0].why
         await runs.decide(handle, "deny", reason="")
@@ -205,7 +205,7 @@ async def test_a_review_that_nobody_decides_on_expires(platform: Platform) -> No
     """A durable timer ends the wait; nothing is applied."""
     client = await platform.client()
     async with platform.worker(client, task_queue="expire") as settings:
-        handle = await _start(client, settings, platform, "expire", ADMIN, approval_expires=0.5)
+        handle = await start(client, settings, platform, "expire", ADMIN, approval_expires=0.5)
         assert (await handle.result()).status == Status.EXPIRED
         assert held_objects(settings.stacks, "expire") == []
 
@@ -213,9 +213,9 @@ async def test_a_review_that_nobody_decides_on_expires(platform: Platform) -> No
 async def test_a_second_run_on_an_open_stack_is_refused(platform: Platform) -> None:
     """Stack busy: a sentence that names the stack and where to look."""
     client = await platform.client()
-    handle = await _start(client, platform.settings, platform, "busy", NAMESPACE)
+    handle = await start(client, platform.settings, platform, "busy", NAMESPACE)
     with pytest.raises(StackBusy, match="'busy' is busy") as raised:
-        await _start(client, platform.settings, platform, "busy", NAMESPACE)
+        await start(client, platform.settings, platform, "busy", NAMESPACE)
     assert "tprov status busy" in raised.value.remedy
     await handle.terminate()
 
@@ -232,9 +232,9 @@ async def test_what_exists_already_is_a_finding_not_a_failed_apply(
     main.write_text(main.read_text().replace(name, '"tprov-fixed"'))
     client = await platform.client()
     async with platform.worker(client, task_queue="exists") as settings:
-        first = await _start(client, settings, platform, "exists", fixed)
+        first = await start(client, settings, platform, "exists", fixed)
         assert (await first.result()).status == Status.APPLIED
-        second = await _start(client, settings, platform, "exists-2", fixed)
+        second = await start(client, settings, platform, "exists-2", fixed)
         failure = await _failure(second)
         assert failure.type == "AlreadyExists"
         assert "'tprov-fixed', which exists already" in failure.message
@@ -249,7 +249,7 @@ async def test_a_key_that_is_no_good_fails_at_once(platform: Platform, key: str,
     wrong: CloudSettings = replace(platform.settings.cloud, api_key=key)
     queue = f"key-{kind.lower()}"
     async with platform.worker(client, cloud=wrong, task_queue=queue) as settings:
-        handle = await _start(client, settings, platform, queue, NAMESPACE)
+        handle = await start(client, settings, platform, queue, NAMESPACE)
         failure = await _failure(handle)
         assert failure.type == kind
         assert "key" in failure.message
@@ -262,8 +262,8 @@ async def test_an_address_that_does_not_answer_is_tried_again(platform: Platform
     client = await platform.client()
     dead = replace(platform.settings.cloud, endpoint="127.0.0.1:9")
     async with platform.worker(client, cloud=dead, task_queue="dead") as settings:
-        handle = await _start(client, settings, platform, "dead", NAMESPACE, heartbeat=5)
-        view = await _until(client, handle, lambda v: v.step("plan").attempts >= 2)
+        handle = await start(client, settings, platform, "dead", NAMESPACE, heartbeat=5)
+        view = await until(client, handle, lambda v: v.step("plan").attempts >= 2)
         assert "127.0.0.1:9" in view.step("plan").failure
     async with platform.worker(client, task_queue="dead"):
         assert (await handle.result()).status == Status.APPLIED
@@ -288,7 +288,7 @@ async def test_a_wrong_configuration_fails_once_and_says_where(
     client = await platform.client()
     async with platform.worker(client, task_queue="wrong") as settings:
         stack = f"wrong-{abs(hash(change)) % 1000}"
-        handle = await _start(client, settings, platform, stack, wrong)
+        handle = await start(client, settings, platform, stack, wrong)
         failure = await _failure(handle)
         assert failure.type == "ConfigurationError"
         assert words in failure.message
@@ -298,7 +298,7 @@ async def test_an_undeclared_variable_starts_nothing(platform: Platform) -> None
     """Refused before there is a run."""
     client = await platform.client()
     with pytest.raises(ConfigurationError, match="declares no variable 'regoin'"):
-        await _start(
+        await start(
             client, platform.settings, platform, "vars", NAMESPACE, variables={"regoin": "x"}
         )
     assert await runs.describe(client, "vars") is None
@@ -308,10 +308,10 @@ async def test_variables_travel_in_the_snapshot(platform: Platform) -> None:
     """A value given at the start is in the plan; it is in no workflow input in the clear."""
     client = await platform.client()
     async with platform.worker(client, task_queue="variables") as settings:
-        handle = await _start(
+        handle = await start(
             client, settings, platform, "variables", NAMESPACE, variables={"retention_days": 11}
         )
-        view = await _until(client, handle, lambda v: v.plan is not None)
+        view = await until(client, handle, lambda v: v.plan is not None)
         assert view.plan is not None
         attributes = {a.name: a.after for a in view.plan.changes[0].attributes}
         assert attributes["retention_days"] == "11"
@@ -326,8 +326,8 @@ async def test_the_directory_may_move_on_while_a_run_waits(
     shutil.copytree(ADMIN, directory)
     client = await platform.client()
     async with platform.worker(client, task_queue="sneak") as settings:
-        handle = await _start(client, settings, platform, "sneak", directory)
-        await _until(client, handle, _asks)
+        handle = await start(client, settings, platform, "sneak", directory)
+        await until(client, handle, _asks)
         shutil.copy(NAMESPACE / "main.tf", directory / "main.tf")
         await runs.decide(handle, "approve", reason="as reviewed")
         await handle.result()
@@ -338,8 +338,8 @@ async def test_a_state_that_moved_on_is_not_applied_to(platform: Platform) -> No
     """What was reviewed was planned from another state."""
     client = await platform.client()
     async with platform.worker(client, task_queue="moved") as settings:
-        handle = await _start(client, settings, platform, "moved", ADMIN)
-        await _until(client, handle, _asks)
+        handle = await start(client, settings, platform, "moved", ADMIN)
+        await until(client, handle, _asks)
         state = {"version": 4, "serial": 3, "lineage": "other", "resources": [], "outputs": {}}
         (settings.stacks / "moved" / "config" / "terraform.tfstate").write_text(json.dumps(state))
         await runs.decide(handle, "approve", reason="because")
@@ -354,8 +354,8 @@ async def test_policies_that_changed_are_noticed(platform: Platform, tmp_path: P
     shutil.copytree(ROOT / "policies", policies)
     client = await platform.client()
     async with platform.worker(client, task_queue="bundle", policies=policies) as settings:
-        handle = await _start(client, settings, platform, "bundle", ADMIN)
-        await _until(client, handle, _asks)
+        handle = await start(client, settings, platform, "bundle", ADMIN)
+        await until(client, handle, _asks)
         rule = next(f for f in policies.rglob("*.rego") if "_test" not in f.name)
         rule.write_text(rule.read_text() + "\n# changed\n")
         await runs.decide(handle, "approve", reason="because")
@@ -366,8 +366,8 @@ async def test_a_review_is_what_get_review_tells(platform: Platform) -> None:
     """The card, a terminal and an audit see the same digest."""
     client = await platform.client()
     async with platform.worker(client, task_queue="review") as settings:
-        handle = await _start(client, settings, platform, "review", ADMIN, requested_by="ada")
-        view = await _until(client, handle, _asks)
+        handle = await start(client, settings, platform, "review", ADMIN, requested_by="ada")
+        view = await until(client, handle, _asks)
         review = await handle.query("get_review", result_type=Review)
         assert review == view.review
         assert review.requested_by == "ada"
@@ -380,9 +380,9 @@ async def test_a_cancelled_run_says_so(platform: Platform) -> None:
     """While it waits: cancelled, and nothing was applied."""
     client = await platform.client()
     async with platform.worker(client, task_queue="cancel") as settings:
-        handle = await _start(client, settings, platform, "cancel", ADMIN)
-        await _until(client, handle, _asks)
+        handle = await start(client, settings, platform, "cancel", ADMIN)
+        await until(client, handle, _asks)
         await handle.cancel()
-        view = await _until(client, handle, lambda v: v.closed)
+        view = await until(client, handle, lambda v: v.closed)
         assert (view.close_state, view.status) == ("CANCELED", Status.CANCELLED)
         assert held_objects(settings.stacks, "cancel") == []

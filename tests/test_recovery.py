@@ -1,0 +1,173 @@
+"""The worst moments of an apply: afterwards there is exactly what was wanted, once."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+from temporalio.client import Client
+
+from tests.conftest import ROOT, Platform
+from tests.test_workflow import ADMIN, NAMESPACE, start, until
+from tprov_kernel import runs
+from tprov_kernel.messages import Status
+from tprov_kernel.observe import RunView
+from tprov_kernel.process import clean_environment
+from tprov_kernel.stacks import held_objects
+
+pytestmark = pytest.mark.timeout(120)
+
+
+def _creates(view: RunView) -> bool:
+    return "creating" in view.step("apply").doing
+
+
+def _terraform_of(platform: Platform, stack: str) -> psutil.Process:
+    """The Terraform that applies a stack."""
+    place = str(platform.settings.stacks / stack)
+    for process in psutil.process_iter():
+        try:
+            if process.cwd().startswith(place) and "apply" in process.cmdline():
+                return process
+        except (psutil.NoSuchProcess, psutil.AccessDenied, psutil.ZombieProcess):
+            continue
+    raise AssertionError(f"no terraform applies {stack}")
+
+
+async def _appears(is_there: Callable[[], Any]) -> None:
+    async with asyncio.timeout(20):
+        while not await is_there():
+            await asyncio.sleep(0.02)
+
+
+async def _is_applied_once(platform: Platform, handle: runs.RunHandle, stack: str) -> str:
+    result = await handle.result()
+    assert result.status == Status.APPLIED
+    name = json.loads(result.outputs["namespace_name"])
+    named = [n for n in await platform.cloud.list_namespaces() if n.name == name]
+    assert len(named) == 1
+    assert held_objects(platform.settings.stacks, stack) == ["temporalcloud_namespace.this"]
+    return name
+
+
+async def _has_nothing_left_to_do(
+    platform: Platform, client: Client, queue: str, stack: str
+) -> None:
+    async with platform.worker(client, task_queue=queue) as settings:
+        again = await start(client, settings, platform, stack, NAMESPACE)
+        assert (await again.result()).status == Status.NO_CHANGES
+
+
+async def test_terraform_killed_after_the_create_leaves_one_namespace(platform: Platform) -> None:
+    """Created, not in the state, no Terraform any more: it is found, adopted, and that is all."""
+    client = await platform.client()
+    async with platform.worker(client, task_queue="killed") as settings:
+        before = {n.id for n in await platform.cloud.list_namespaces()}
+
+        async def exists() -> bool:
+            return bool({n.id for n in await platform.cloud.list_namespaces()} - before)
+
+        handle = await start(client, settings, platform, "killed", NAMESPACE)
+        await until(client, handle, _creates)
+        await _appears(exists)
+        _terraform_of(platform, "killed").kill()
+        view = await until(client, handle, lambda v: v.closed)
+        assert any("exists" in sentence for sentence in view.story)
+        await _is_applied_once(platform, handle, "killed")
+    await _has_nothing_left_to_do(platform, client, "killed", "killed")
+
+
+async def test_terraform_killed_before_the_create_is_planned_anew(platform: Platform) -> None:
+    """Nothing was made: the same plan again is covered by what was decided, and is applied."""
+    client = await platform.client()
+    async with platform.worker(client, task_queue="early-kill") as settings:
+        handle = await start(client, settings, platform, "early-kill", ADMIN)
+        await until(client, handle, lambda v: v.review is not None)
+        await runs.decide(handle, "approve", reason="once is enough")
+        await until(client, handle, lambda v: v.step("apply").doing == "starting terraform")
+        _terraform_of(platform, "early-kill").kill()
+        result = await handle.result()
+        assert result.status == Status.APPLIED
+        assert [d.outcome for d in result.decisions] == ["approved"]
+        email = json.loads(result.outputs["user_email"])
+        assert len([u for u in await platform.cloud.list_users() if u.name == email]) == 1
+
+
+@asynccontextmanager
+async def _worker_process(
+    platform: Platform, queue: str, log: Path
+) -> AsyncIterator[asyncio.subprocess.Process]:
+    environment = clean_environment(
+        extra={"TPROV_HOME": str(platform.settings.home), "TPROV_ROOT": str(ROOT)}
+    )
+    command = [sys.executable, "-m", "tprov_kernel.cli", "worker", "--task-queue", queue]
+    with log.open("ab") as sink:
+        process = await asyncio.create_subprocess_exec(
+            *command, cwd=ROOT, env=environment, stdout=sink, stderr=sink
+        )
+    try:
+        yield process
+    finally:
+        if process.returncode is None:
+            process.send_signal(signal.SIGTERM)
+        async with asyncio.timeout(30):
+            await process.wait()
+
+
+async def test_a_worker_killed_in_the_middle_loses_and_doubles_nothing(
+    platform: Platform, tmp_path: Path
+) -> None:
+    """Its Terraform may finish; the journal tells the next worker, and the run goes on."""
+    client = await platform.client()
+    log = tmp_path / "worker.log"
+    async with _worker_process(platform, "worker-kill", log) as process:
+            handle = await runs.start_run(
+            client,
+            stack="worker-kill",
+            directory=NAMESPACE,
+            key_ring=platform.keys,
+            task_queue="worker-kill",
+            heartbeat=3,
+        )
+        handle = runs.bound(client, handle)
+        await until(client, handle, _creates)
+        os.kill(process.pid, signal.SIGKILL)
+    async with platform.worker(client, task_queue="worker-kill"):
+        await _is_applied_once(platform, handle, "worker-kill")
+    await _has_nothing_left_to_do(platform, client, "worker-kill", "worker-kill")
+
+
+async def test_a_server_that_is_away_is_no_crash(platform: Platform) -> None:
+    """Stopped for longer than a heartbeat's time-out: Terraform finishes, nobody is asked."""
+    client = await platform.client()
+    async with platform.worker(client, task_queue="away") as settings:
+        handle = await start(client, settings, platform, "away", NAMESPACE, heartbeat=2)
+        await until(client, handle, _creates)
+        services, runtime = platform.services, platform.runtime
+        await asyncio.wrap_future(runtime.submit(services.stop("temporal", kill=True)))
+        await asyncio.sleep(8)  # the point of the test: a while without a server
+        await asyncio.wrap_future(runtime.submit(services.start("temporal")))
+        await _is_applied_once(platform, handle, "away")
+        assert await handle.query("get_decisions") == []
+
+
+async def test_a_cancelled_apply_is_interrupted_and_told(platform: Platform) -> None:
+    """A real request to cancel stops Terraform; the run is cancelled, and no process is left."""
+    client = await platform.client()
+    async with platform.worker(client, task_queue="stop") as settings:
+        handle = await start(client, settings, platform, "stop", NAMESPACE)
+        await until(client, handle, _creates)
+        terraform = _terraform_of(platform, "stop")
+        await handle.cancel()
+        view = await until(client, handle, lambda v: v.closed)
+        assert view.status in (Status.CANCELLED, Status.APPLIED)
+        assert not terraform.is_running()
