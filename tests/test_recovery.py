@@ -9,6 +9,7 @@ import signal
 import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -127,23 +128,15 @@ async def test_a_worker_killed_in_the_middle_loses_and_doubles_nothing(
     platform: Platform, tmp_path: Path
 ) -> None:
     """Its Terraform may finish; the journal tells the next worker, and the run goes on."""
-    client = await platform.client()
-    log = tmp_path / "worker.log"
-    async with _worker_process(platform, "worker-kill", log) as process:
-            handle = await runs.start_run(
-            client,
-            stack="worker-kill",
-            directory=NAMESPACE,
-            key_ring=platform.keys,
-            task_queue="worker-kill",
-            heartbeat=3,
-        )
-        handle = runs.bound(client, handle)
+    client, queue = await platform.client(), "worker-kill"
+    async with _worker_process(platform, queue, tmp_path / "worker.log") as process:
+        settings = replace(platform.settings, task_queue=queue)
+        handle = await start(client, settings, platform, queue, NAMESPACE, heartbeat=3)
         await until(client, handle, _creates)
         os.kill(process.pid, signal.SIGKILL)
-    async with platform.worker(client, task_queue="worker-kill"):
-        await _is_applied_once(platform, handle, "worker-kill")
-    await _has_nothing_left_to_do(platform, client, "worker-kill", "worker-kill")
+    async with platform.worker(client, task_queue=queue):
+        await _is_applied_once(platform, handle, queue)
+    await _has_nothing_left_to_do(platform, client, queue, queue)
 
 
 async def test_a_server_that_is_away_is_no_crash(platform: Platform) -> None:

@@ -32,6 +32,7 @@ pytestmark = pytest.mark.timeout(90)
 async def start(
     client: Client, settings: Settings, platform: Platform, stack: str, directory: Path, **more: Any
 ) -> runs.RunHandle:
+    """Start a run, and give a handle that is bound to it."""
     handle = await runs.start_run(
         client,
         stack=stack,
@@ -46,6 +47,7 @@ async def start(
 async def until(
     client: Client, handle: runs.RunHandle, is_it: Callable[[RunView], bool]
 ) -> RunView:
+    """Follow a run until it looks as wanted, or is over."""
     watcher = Watcher(client, workflow_id=handle.id, run_id=handle.run_id or "")
     async with asyncio.timeout(60):
         async for view in watcher.views():

@@ -54,7 +54,9 @@ class SettingsError(TprovError):
 
 
 class ToolError(TprovError):
-    """A program we need is missing, too old, or broken."""
+    """A program we need is missing, too old, or broken; once it is mended, a run goes on."""
+
+    retryable = True
 
 
 class ServiceError(TprovError):
