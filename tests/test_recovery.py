@@ -46,14 +46,14 @@ def _terraform_of(platform: Platform, stack: str) -> psutil.Process:
 
 async def _appears(is_there: Callable[[], Any]) -> None:
     async with asyncio.timeout(20):
-        while not await is_there():
+        while not await is_there():  # noqa: ASYNC110 (another process makes it true)
             await asyncio.sleep(0.02)
 
 
 async def _is_applied_once(platform: Platform, handle: runs.RunHandle, stack: str) -> str:
     result = await handle.result()
     assert result.status == Status.APPLIED
-    name = json.loads(result.outputs["namespace_name"])
+    name: str = json.loads(result.outputs["namespace_name"])
     named = [n for n in await platform.cloud.list_namespaces() if n.name == name]
     assert len(named) == 1
     assert held_objects(platform.settings.stacks, stack) == ["temporalcloud_namespace.this"]
