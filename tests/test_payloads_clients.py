@@ -238,8 +238,8 @@ async def test_the_cli_needs_the_token_where_one_is_asked_for(services: Services
     show = ("workflow", "show", "--workflow-id", workflow_id, "--codec-endpoint", endpoint)
     right = services.temporal(*show, "--codec-auth", f"Bearer {services.token}")
     wrong = [
-        services.try_temporal(*show),
-        services.try_temporal(*show, "--codec-auth", "Bearer another"),
+        services.try_temporal(*show, "--command-timeout", "3s"),
+        services.try_temporal(*show, "--command-timeout", "3s", "--codec-auth", "Bearer another"),
     ]
 
     assert f"hello {CANARY}" in right
@@ -294,6 +294,8 @@ async def test_a_stranger_s_signals_do_not_wedge_the_run(services: Services) -> 
         for metadata in (
             {"encoding": b"binary/encrypted"},
             {"encoding": b"binary/encrypted", "encryption-key-id": b"k0", "nonce": b"x"},
+            {"encoding": b"json/external-storage-reference"},
+            {"encoding": b"json/plain", "__temporal_external_storage_reference": b"true"},
         ):
             request = SignalWorkflowExecutionRequest(
                 namespace="default",
@@ -306,7 +308,7 @@ async def test_a_stranger_s_signals_do_not_wedge_the_run(services: Services) -> 
         await handle.signal("finish")
         result = await handle.result()
 
-    assert len(seen) == 2
+    assert len(seen) == 4
     assert all("$undecodable" in signal for signal in seen)
     assert result == "hello world"
 

@@ -7,6 +7,7 @@ import base64
 import json
 import threading
 import time
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -255,13 +256,72 @@ def test_either_data_converter_reads_what_the_other_wrote() -> None:
     assert back.message == f"outer {CANARY}"
 
 
-def test_a_failure_under_a_lost_key_still_decodes_to_an_error() -> None:
-    """The run shows that it failed, though not with which words."""
+def test_a_failure_under_a_lost_key_says_that_it_cannot_be_read() -> None:
+    """The run shows that it failed, and which key is missing, though not with which words."""
     lost = failure(encrypt=True)
-    back = asyncio.run(data_converter(KeyRing.in_memory(), encrypt=True).decode_failure(lost))
+    back = asyncio.run(data_converter(KeyRing.in_memory(), encrypt=False).decode_failure(lost))
 
     assert isinstance(back, ApplicationError)
+    assert isinstance(back.__cause__, ApplicationError)
+    for error in (back, back.__cause__):
+        assert error.message.startswith("(the message cannot be decoded) The payload was encrypted")
+        assert RING.active in error.message
     assert is_undecodable(back.details[0])
+
+
+@dataclass
+class Wanted:
+    """What a reader expects."""
+
+    reason: str
+
+
+@pytest.mark.parametrize("hint", [Wanted, str, list, int])
+def test_a_lost_value_that_is_needed_is_an_error_in_words(hint: type) -> None:
+    """Not a missing field of a dataclass somewhere in the SDK."""
+    mine, theirs = (data_converter(ring, encrypt=True) for ring in (RING, KeyRing.in_memory()))
+    lost = asyncio.run(theirs.encode([{"reason": "x"}]))
+
+    with pytest.raises(SealBroken, match="which the key ring lacks"):
+        asyncio.run(mine.decode(lost, [hint]))
+
+
+@pytest.mark.parametrize("hints", [None, [dict], [Any]])
+def test_who_takes_anything_gets_the_marker(hints: Any) -> None:
+    """A handler for whatever strangers send records it as ignored."""
+    mine, theirs = (data_converter(ring, encrypt=True) for ring in (RING, KeyRing.in_memory()))
+    [value] = asyncio.run(mine.decode(asyncio.run(theirs.encode([1])), hints))
+
+    assert is_undecodable(value)
+
+
+def test_dataclasses_and_everything_else_convert_as_usual() -> None:
+    """Only the marker is treated otherwise."""
+    converter = data_converter(RING, encrypt=True)
+    values = [Wanted("x"), {"a": [1, None]}, b"\0", None, "ä"]
+    encoded_values = asyncio.run(converter.encode(values))
+
+    hints: list[Any] = [Wanted, dict, bytes, None, str]
+    assert asyncio.run(converter.decode(encoded_values, hints)) == values
+
+
+@pytest.mark.parametrize(
+    "metadata",
+    [
+        {"encoding": b"json/external-storage-reference"},
+        {
+            "encoding": b"json/protobuf",
+            "messageType": b"temporal.api.sdk.v1.ExternalStorageReference",
+        },
+        {"encoding": b"json/plain", "__temporal_external_storage_reference": b"true"},
+    ],
+)
+def test_a_claim_to_external_storage_becomes_a_marker(metadata: dict[str, bytes]) -> None:
+    """The SDK would raise, and a signal with it fail every workflow task from then on."""
+    stranger = Payload(metadata=metadata, data=b"{}")
+    [value] = asyncio.run(data_converter(RING, encrypt=True).decode([stranger]))
+
+    assert is_undecodable(value)
 
 
 # --- the event loop ------------------------------------------------------------------------------

@@ -9,18 +9,21 @@ no query any more. It becomes a marker in words instead, which a handler can tel
 from __future__ import annotations
 
 import asyncio
-import dataclasses
 import json
 from collections.abc import Callable, Sequence
+from typing import Any
 
-import temporalio.converter
 from google.protobuf.message import DecodeError
 from temporalio.api.common.v1 import Payload
+from temporalio.api.failure.v1 import Failure
 from temporalio.converter import (
+    CompositePayloadConverter,
     DataConverter,
     DefaultFailureConverter,
-    DefaultFailureConverterWithEncodedAttributes,
+    DefaultPayloadConverter,
+    JSONPlainPayloadConverter,
     PayloadCodec,
+    PayloadConverter,
 )
 
 from tprov_kernel.errors import SealBroken
@@ -31,6 +34,7 @@ KEY_ID = "encryption-key-id"
 NONCE = "nonce"
 
 _UNDECODABLE = "$undecodable"
+_ELSEWHERE = "It says that it is stored elsewhere, and nothing of ours is."
 _ABOUT = b"payload\0" + ENCODING
 _IN_A_THREAD = 2 * 1024 * 1024
 """Bytes from which on the work leaves the event loop: about 0.5 ms on it, ten times less than
@@ -94,6 +98,9 @@ async def _each(change: Callable[[Payload], Payload], payloads: Sequence[Payload
     return await asyncio.to_thread(lambda todo: [change(p) for p in todo], list(payloads))
 
 
+# --- what cannot be decoded ----------------------------------------------------------------------
+
+
 def undecodable(why: str) -> Payload:
     """Make the payload that stands for one that cannot be decoded."""
     data = json.dumps({_UNDECODABLE: why}).encode()
@@ -105,6 +112,70 @@ def is_undecodable(value: object) -> bool:
     return isinstance(value, dict) and value.keys() == {_UNDECODABLE}
 
 
+class _Json(JSONPlainPayloadConverter):
+    """Says why, where a marker comes and something else is needed."""
+
+    def from_payload(self, payload: Payload, type_hint: type | None = None) -> Any:
+        if type_hint not in (None, Any, object, dict):
+            value = super().from_payload(payload)
+            if is_undecodable(value):
+                raise SealBroken(value[_UNDECODABLE])
+        return super().from_payload(payload, type_hint)
+
+
+class _PayloadConverter(CompositePayloadConverter):
+    def __init__(self) -> None:
+        usual = DefaultPayloadConverter.default_encoding_payload_converters
+        super().__init__(*(_Json() if type(c) is JSONPlainPayloadConverter else c for c in usual))
+
+
+class _FailureConverter(DefaultFailureConverter):
+    """Says why, where a failure's message cannot be decoded."""
+
+    def from_failure(self, failure: Failure, payload_converter: PayloadConverter) -> BaseException:
+        if failure.HasField("encoded_attributes"):
+            value = payload_converter.from_payload(failure.encoded_attributes)
+            if is_undecodable(value):
+                told, failure = failure, Failure()
+                failure.CopyFrom(told)
+                failure.ClearField("encoded_attributes")
+                failure.message = f"(the message cannot be decoded) {value[_UNDECODABLE]}"
+        return super().from_failure(failure, payload_converter)
+
+
+class _EncodingFailureConverter(_FailureConverter):
+    def __init__(self) -> None:
+        super().__init__(encode_common_attributes=True)
+
+
+class _DataConverter(DataConverter):
+    """Also keeps a stranger's claim to external storage from wedging a run.
+
+    We use no external storage, and the SDK (1.35) then raises on every payload that says it is
+    stored there: a signal with such a payload would fail each workflow task from then on. If a
+    later SDK calls this method no more, `test_payloads_clients` fails.
+    """
+
+    async def _decode_reference_payload_sequence(
+        self, payloads: Sequence[Payload]
+    ) -> list[Payload]:
+        if self.external_storage is not None:
+            return await super()._decode_reference_payload_sequence(payloads)
+        return [undecodable(_ELSEWHERE) if _is_reference(p) else p for p in payloads]
+
+
+def _is_reference(payload: Payload) -> bool:
+    metadata = payload.metadata
+    return (
+        metadata.get("encoding") == b"json/external-storage-reference"
+        or metadata.get("messageType") == b"temporal.api.sdk.v1.ExternalStorageReference"
+        or "__temporal_external_storage_reference" in metadata
+    )
+
+
+# --- the data converter --------------------------------------------------------------------------
+
+
 def data_converter(key_ring: KeyRing, *, encrypt: bool) -> DataConverter:
     """Make the data converter for clients and workers.
 
@@ -113,10 +184,8 @@ def data_converter(key_ring: KeyRing, *, encrypt: bool) -> DataConverter:
         encrypt: Whether new payloads, failure messages and stack traces are encrypted. Encrypted
             ones are decoded in either case.
     """
-    return dataclasses.replace(
-        temporalio.converter.default(),
+    return _DataConverter(
+        payload_converter_class=_PayloadConverter,
         payload_codec=EncryptionCodec(key_ring, encrypt=encrypt),
-        failure_converter_class=(
-            DefaultFailureConverterWithEncodedAttributes if encrypt else DefaultFailureConverter
-        ),
+        failure_converter_class=_EncodingFailureConverter if encrypt else _FailureConverter,
     )
