@@ -7,25 +7,32 @@ from pathlib import Path
 
 import pytest
 
-from tests.standin.parts import Api, Standin, Terraform, api_of, running
+from tests.standin.parts import Api, Place, Standin, Terraform, api_of, opened_here, running
 from tprov_kernel.toolchain import Toolchain
 
 
 @pytest.fixture
-def standin(tmp_path: Path) -> Iterator[Standin]:
-    """A stand-in of the test's own, without a Temporal server."""
-    with running(tmp_path) as standin:
-        yield standin
+async def standin(tmp_path: Path) -> AsyncIterator[Place]:
+    """A stand-in of the test's own, on its event loop, without a Temporal server."""
+    async with opened_here(tmp_path) as place:
+        yield place
 
 
 @pytest.fixture
-async def api(standin: Standin) -> AsyncIterator[Api]:
+async def api(standin: Place) -> AsyncIterator[Api]:
     """Its API, with the workspace's own key."""
     async with api_of(standin) as api:
         yield api
 
 
 @pytest.fixture
-def terraform(standin: Standin, toolchain: Toolchain, tmp_path: Path) -> Terraform:
-    """Terraform against the stand-in."""
-    return Terraform(tmp_path / "stack", standin, toolchain)
+def process(tmp_path: Path) -> Iterator[Standin]:
+    """A stand-in of the test's own, as the process that it is for users."""
+    with running(tmp_path) as standin:
+        yield standin
+
+
+@pytest.fixture
+def terraform(process: Standin, toolchain: Toolchain, tmp_path: Path) -> Terraform:
+    """Terraform against that process."""
+    return Terraform(tmp_path / "stack", process, toolchain)

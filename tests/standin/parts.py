@@ -24,6 +24,7 @@ from temporalio.api.cloud.namespace.v1 import message_pb2 as namespace
 from temporalio.api.cloud.operation.v1.message_pb2 import AsyncOperation
 
 from tprov_kernel.settings import CloudSettings
+from tprov_kernel.standin.app import Config, opened
 from tprov_kernel.standin.control import StandinControl
 from tprov_kernel.toolchain import Toolchain
 
@@ -50,17 +51,14 @@ def wait_for_port(port: int, process: subprocess.Popen[Any]) -> None:
     raise AssertionError(f"nothing listens on {port}, the process says {process.poll()}")
 
 
-class Standin:
-    """One stand-in and its data; it can be killed and started again."""
+class Place:
+    """A stand-in: where it is, and its data."""
 
-    def __init__(self, home: Path, *extra: str) -> None:
+    def __init__(self, home: Path, port: int) -> None:
         self.home = home
-        self.port = free_port()
+        self.port = port
         self.key_file = home / "cloud.key"
         self.log = home / "calls.jsonl"
-        self._extra = extra
-        self.process: subprocess.Popen[bytes] | None = None
-        self.start()
 
     @property
     def endpoint(self) -> str:
@@ -83,6 +81,30 @@ class Standin:
     def control(self) -> StandinControl:
         """What makes it fail."""
         return StandinControl(self.endpoint, self.key)
+
+    def calls(self) -> list[dict[str, Any]]:
+        """The log of calls."""
+        return [json.loads(line) for line in self.log.read_text().splitlines()]
+
+
+@contextlib.asynccontextmanager
+async def opened_here(home: Path, **options: Any) -> AsyncIterator[Place]:
+    """A stand-in on this very event loop: the same code, without the start of a process."""
+    place = Place(home, 0)
+    config = Config(port=0, db=home / "cloud.db", key_file=place.key_file, log=place.log, **options)
+    async with opened(config) as port:
+        place.port = port
+        yield place
+
+
+class Standin(Place):
+    """A stand-in as a process; it can be killed and started again."""
+
+    def __init__(self, home: Path, *extra: str) -> None:
+        super().__init__(home, free_port())
+        self._extra = extra
+        self.process: subprocess.Popen[bytes] | None = None
+        self.start()
 
     def command(self) -> list[str]:
         """How it is started."""
@@ -108,10 +130,6 @@ class Standin:
         assert self.process is not None
         self.process.send_signal(signal.SIGTERM)
         return self.process.wait(LIMIT)
-
-    def calls(self) -> list[dict[str, Any]]:
-        """The log of calls."""
-        return [json.loads(line) for line in self.log.read_text().splitlines()]
 
 
 class Api:
@@ -210,7 +228,7 @@ def an_access(
 
 
 @contextlib.asynccontextmanager
-async def api_of(standin: Standin, key: str | None = "") -> AsyncIterator[Api]:
+async def api_of(standin: Place, key: str | None = "") -> AsyncIterator[Api]:
     """A client with the workspace's own key, another one, or (None) without."""
     async with grpc.aio.insecure_channel(standin.endpoint) as channel:
         yield Api(channel, standin.key if key == "" else key)
@@ -256,7 +274,7 @@ class Ran:
 class Terraform:
     """A directory with a configuration, and the real Terraform in it."""
 
-    def __init__(self, folder: Path, standin: Standin, toolchain: Toolchain) -> None:
+    def __init__(self, folder: Path, standin: Place, toolchain: Toolchain) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
         self._argv = list(toolchain.terraform.argv)

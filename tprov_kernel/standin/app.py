@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import signal
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
 import grpc.aio
 
@@ -35,7 +35,7 @@ class Config:
     """What a stand-in is started with.
 
     Attributes:
-        port: The TCP port on 127.0.0.1.
+        port: The TCP port on 127.0.0.1; 0 for any that is free.
         db: The database's file.
         key_file: The workspace's key; made when it is missing.
         temporal: ``host:port`` of the local Temporal server that mirrors namespaces; or None.
@@ -70,60 +70,61 @@ async def serve(config: Config) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, ended.set)
-    with contextlib.ExitStack() as stack:
+    async with opened(config):
+        await ended.wait()
+
+
+@asynccontextmanager
+async def opened(config: Config) -> AsyncIterator[int]:
+    """Run the stand-in for the length of a block, which is given the port.
+
+    Raises:
+        PortTaken: The port is not free.
+        tprov_kernel.standin.store.Taken: Another stand-in has the database.
+    """
+    async with AsyncExitStack() as stack:
         store = Store(config.db)
         stack.callback(store.close)
-        log_file = None
-        if config.log is not None:
-            config.log.parent.mkdir(parents=True, exist_ok=True)
-            log_file = stack.enter_context(config.log.open("a", buffering=1))
         faults = Faults(METHODS)
         operations = Operations(store=store, faults=faults)
         where = Server(grpc=config.temporal or "", web=config.web_ui or "")
         core = Core(store=store, operations=operations, account=config.account, server=where)
         checker = Keys(keys.read_or_make(config.key_file))
         identities = Identities(core=core, keys=checker)
-        api = Api(
-            core=core,
-            faults=faults,
-            identities=identities,
-            families=families.build(core, keys=checker, scim=config.scim),
-        )
+        kinds = families.build(core, keys=checker, scim=config.scim)
+        api = Api(core=core, faults=faults, identities=identities, families=kinds)
         more: dict[str, Callable[[], object]] = {"calls": lambda: door.calls}
-        door = Door(
-            api=api,
-            control=control(
-                core=core,
-                faults=faults,
-                identities=identities,
-                more=more,
-            ),
-            log_file=log_file,
-        )
-        # Without this, a second stand-in on the port would take half of the calls.
+        controls = control(core=core, faults=faults, identities=identities, more=more)
+        door = Door(api=api, control=controls, log_file=_log_file(config, stack))
+
+        # Without this option, a second stand-in on the port would take half of the calls.
         server = grpc.aio.server(options=(("grpc.so_reuseport", 0),))
         server.add_generic_rpc_handlers((door,))
         try:
-            server.add_insecure_port(f"{ADDRESS}:{config.port}")
+            port = server.add_insecure_port(f"{ADDRESS}:{config.port}")
         except RuntimeError:
             raise PortTaken(config.port) from None
         await server.start()
-        mirror = _mirror(core, config.temporal)
-        if mirror is not None:
+        if config.temporal is not None:
+            mirror = _mirror(core, config.temporal)
+            stack.push_async_callback(mirror.stop)
             operations.carrier = mirror
             more["mirror"] = mirror.status
             mirror.start()
+        stack.push_async_callback(operations.stop)
+        stack.push_async_callback(server.stop, 0.1)  # first of all
         operations.resume()
-        await ended.wait()
-        await server.stop(0.1)
-        await operations.stop()
-        if mirror is not None:
-            await mirror.stop()
+        yield port
 
 
-def _mirror(core: Core, target: str | None) -> Mirror | None:
-    if target is None:
+def _log_file(config: Config, stack: AsyncExitStack) -> IO[str] | None:
+    if config.log is None:
         return None
+    config.log.parent.mkdir(parents=True, exist_ok=True)
+    return stack.enter_context(config.log.open("a", buffering=1))
+
+
+def _mirror(core: Core, target: str) -> Mirror:
     # Imported when the port is open already: the server's own messages take 0.1 s and 8 MB.
     from tprov_kernel.standin.mirror import Mirror
 
