@@ -327,6 +327,29 @@ class TestOpenAgain:
         guard.close()
         assert not is_answered(int(again.info.address.rpartition(":")[2]))
 
+    async def test_while_those_of_last_time_close(
+        self, tmp_path: Path, guard: Guard, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """A cell that is run again at once waits; nobody attaches to what is going away.
+
+        A `temporal` that the user has set up otherwise (no Web UI) changes nothing here.
+        """
+        config = tmp_path / ".config" / "temporalio" / "temporal.yaml"
+        config.parent.mkdir(parents=True)
+        config.write_text('env:\n    default:\n        headless: "true"\n')
+        monkeypatch.setenv("HOME", str(tmp_path))
+        home = tmp_path / "home"
+        first = await opened(home, guard)
+        assert is_answered(int(first.info.ui_url.rpartition(":")[2]))
+        said: list[str] = []
+        closing = asyncio.create_task(first.close())
+        await asyncio.sleep(0)
+        assert await attach(home) is None
+        assert not await is_in_use(home)
+        again = await opened(home, guard, progress=said.append)
+        assert said == ["Waiting until the services of last time have ended ..."]
+        await asyncio.gather(closing, again.close())
+
     async def test_after_a_port_was_lost(self, tmp_path: Path, guard: Guard) -> None:
         """Between choosing and starting somebody may take a port: others are chosen."""
         tools = script(

@@ -148,9 +148,6 @@ def _connection(settings: Settings) -> dict[str, str]:
         "TEMPORAL_CODEC_ENDPOINT": settings.codec_url,
         "TEMPORAL_CODEC_AUTH": "",
         "TEMPORAL_TLS": "false",
-        "TEMPORAL_TLS_CERT": "",  # the CLI's old names, which it reads even without TLS
-        "TEMPORAL_TLS_KEY": "",
-        "TEMPORAL_TLS_CA": "",
         "TEMPORAL_API_KEY": "",
         "TEMPORAL_PROFILE": "",
         "TEMPORAL_CONFIG_FILE": os.devnull,
