@@ -46,7 +46,7 @@ def check(tmp_path: Path, *cells: dict[str, Any], **metadata: Any) -> tuple[int,
         cell(shown("text/html", '<a href="https://example.test/home/page">x</a>')),
         cell(shown("text/html", '<img src="data:image/png;base64,AA/home/abcdef==">')),
         cell(shown("image/png", "AAAA/home/abc")),
-        cell(source="open('terraform/tcloud_namespace/main.tf'); ratio = done/work"),
+        cell(source="open('terraform/tcloud_namespace/main.tf'); ratio = done/home"),
     ],
 )
 def test_a_good_notebook_passes(tmp_path: Path, good: dict[str, Any]) -> None:
