@@ -1,0 +1,30 @@
+"""Recorded histories are replayed: a change that breaks determinism is noticed here.
+
+Record one with ``tprov export-history STACK tests/histories/NAME.json`` after the run it is about.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from temporalio.client import WorkflowHistory
+from temporalio.worker import Replayer
+
+from tprov_kernel.workflow import ProvisionInfraWorkflow
+
+HISTORIES = sorted((Path(__file__).parent / "histories").glob("*.json"))
+
+
+def test_every_way_to_end_was_recorded() -> None:
+    """Applied, approved, rejected, nothing to do, destroyed."""
+    names = {path.stem for path in HISTORIES}
+    assert {"applied", "approved", "rejected", "no_changes", "destroyed"} <= names
+
+
+@pytest.mark.parametrize("path", HISTORIES, ids=lambda path: path.stem)
+async def test_a_recorded_run_replays(path: Path) -> None:
+    """Today's code makes the same decisions from the same events."""
+    history = WorkflowHistory.from_json(path.stem, json.loads(path.read_text()))
+    await Replayer(workflows=[ProvisionInfraWorkflow]).replay_workflow(history)
