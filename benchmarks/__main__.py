@@ -1,0 +1,10 @@
+"""Every figure: `make bench`."""
+
+from __future__ import annotations
+
+import asyncio
+
+from benchmarks import kernel, run
+
+asyncio.run(run.measure())
+kernel.measure()
