@@ -45,7 +45,7 @@ bench: setup ## measure, and print the figures
 	$(BIN)/python -m benchmarks
 
 notebooks: setup ## run every notebook, and store what it shows
-	CI=1 $(BIN)/jupyter-execute --inplace --timeout=600 $(NOTEBOOKS)
+	$(BIN)/python tools/notebooks.py $(NOTEBOOKS)
 
 lock: setup ## resolve the dependencies anew
 	$(BIN)/python tools/lock.py

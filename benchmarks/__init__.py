@@ -1,1 +1,1 @@
-"""Figures, not tests: `make bench` prints them, as ratios where there is something to compare to."""
+"""Figures, not tests: `make bench` prints them, as ratios where there is a peer."""

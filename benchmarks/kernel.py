@@ -110,7 +110,8 @@ def _attached(home: Path) -> float:
 def _clicks(home: Path) -> None:
     with kernel(TPROV_HOME=str(home)) as cell:
         cell.run(SETUP.format(name="clicks"))
-        memory = psutil.Process(cell.manager.provisioner.pid).memory_info().rss / 2**20
+        pid = int(cell.run("import os; print(os.getpid())")[0])
+        memory = psutil.Process(pid).memory_info().rss / 2**20
         print(f"kernel, lab and worker: {memory:.0f} MB [at most 180 MB]")
         cell.run(PARK % (2 * CLICKS) + CLICK, timeout=600)
         half = f"parked[:{CLICKS}], cards[:{CLICKS}]"
