@@ -36,6 +36,8 @@ MARK = "tprov-stand-in"
 DAY = 24 * 3600
 WORKFLOW = "temporal.api.workflowservice.v1.WorkflowService"
 OPERATOR = "temporal.api.operatorservice.v1.OperatorService"
+WAIT = (StatusCode.UNAVAILABLE, StatusCode.DEADLINE_EXCEEDED, StatusCode.NOT_FOUND)
+"""Trying again helps: the server is away, or does not see yet what it registered a moment ago."""
 RECONNECT = (
     ("grpc.initial_reconnect_backoff_ms", 100),
     ("grpc.min_reconnect_backoff_ms", 100),
@@ -104,14 +106,14 @@ class Mirror:
             pause = min(pause * 2, 1.0)
 
     async def _tried(self, id: str, act: Callable[[], Awaitable[None]]) -> bool:
-        """Act; False when the server is away, and trying again may help."""
+        """Act; False when that failed and trying again may help."""
         try:
             async with self._one_at_a_time:
                 await act()
         except grpc.aio.AioRpcError as error:
             self.problems[id] = f"{error.code().name}: {error.details()}"
             log.warning("the Temporal server does not follow on %s: %s", id, error.details())
-            return error.code() not in (StatusCode.UNAVAILABLE, StatusCode.DEADLINE_EXCEEDED)
+            return error.code() not in WAIT
         self.problems.pop(id, None)
         return True
 
