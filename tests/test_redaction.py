@@ -20,9 +20,11 @@ from tprov_kernel.redaction import (
     Scrubber,
     ephemeral_variables,
     event_view,
+    given_secrets,
     plan_view,
     redact_outputs,
     redact_plan,
+    secrets_of_state,
     sensitive_variables,
 )
 
@@ -449,6 +451,7 @@ def test_the_given_plan_is_not_changed() -> None:
 
 # --- the sources ---------------------------------------------------------------------------------
 
+INDENTED = "    }\n    sensitive = true"
 SOURCE = """
 variable "plain" { type = string }
 variable "e1" {
@@ -494,6 +497,57 @@ def test_marked_variables_are_found_in_the_sources() -> None:
 def test_no_source_makes_it_raise(source: str) -> None:
     """Terraform's own state files and broken files may be handed in by a wide pattern."""
     assert isinstance(ephemeral_variables([source, "{" + source]), frozenset)
+
+
+def test_given_values_of_marked_variables_are_secrets_before_there_is_a_plan() -> None:
+    """Terraform 1.11 prints one whose validation fails."""
+    values = {"s1": CANARY, "e1": {"a": ["secret-in-a-list"]}, "plain": "public-value", "x": 1}
+
+    assert given_secrets([SOURCE], values) == {CANARY, "secret-in-a-list", INDENTED}
+
+
+@pytest.mark.parametrize(
+    ("default", "found"),
+    [
+        (f'"{CANARY}"', {CANARY}),
+        (f'"{CANARY}" # and "a comment that is none"', {CANARY}),
+        (r'"a\"b\\c $${d} \u00fc {"', {'a"b\\c ${d} ü {'}),
+        (
+            '{\n    a = ["first-secret", 1],\n    b = "second-secret"\n  }',
+            {"first-secret", "second-secret"},
+        ),
+        (f"<<EOT\n{CANARY}\n}}\nEOT", {f"{CANARY}\n}}"}),
+        ("null", set()),
+        ("12", set()),
+    ],
+)
+def test_secret_defaults_are_found_in_the_sources(default: str, found: set[str]) -> None:
+    """And not the words of a validation beside them."""
+    source = (
+        'variable "v" {\n  description = "described-in-words"\n  sensitive = true\n'
+        f"  default = {default}\n"
+        '  validation {\n    condition = true\n    error_message = "an error message"\n  }\n}\n'
+        'output "o" {\n  value = "another-text"\n}\n'
+    )
+    as_json = json.dumps({"variable": {"v": {"sensitive": True, "default": sorted(found)}}})
+
+    assert given_secrets([source], {}) == found
+    assert given_secrets([as_json], {}) == found
+
+
+def test_marked_values_of_a_state_are_secrets_where_there_is_no_plan() -> None:
+    """Outputs are read long after the plan is gone."""
+    resource = {"values": {"p": CANARY, "q": "public-value"}, "sensitive_values": {"p": True}}
+    outputs = {"o": {"sensitive": True, "value": ["secret-output"]}}
+    state = {
+        "values": {
+            "outputs": outputs,
+            "root_module": {"child_modules": [{"resources": [resource]}]},
+        }
+    }
+
+    assert secrets_of_state(state) == {CANARY, "secret-output"}
+    assert secrets_of_state({}) == frozenset()
 
 
 # --- the view ------------------------------------------------------------------------------------
@@ -737,8 +791,10 @@ def test_the_public_names() -> None:
         "Scrubber",
         "ephemeral_variables",
         "event_view",
+        "given_secrets",
         "plan_view",
         "redact_outputs",
         "redact_plan",
+        "secrets_of_state",
         "sensitive_variables",
     ]

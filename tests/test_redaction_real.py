@@ -30,10 +30,11 @@ from tprov_kernel.redaction import (
     Scrubber,
     ephemeral_variables,
     event_view,
+    given_secrets,
     plan_view,
     redact_outputs,
     redact_plan,
-    sensitive_variables,
+    secrets_of_state,
 )
 
 TERRAFORM = shutil.which("terraform")
@@ -436,12 +437,10 @@ class Stack:
         self.ran.raw.append(done.stdout)
         return done
 
-    def known(self) -> list[str]:
+    def known(self) -> frozenset[str]:
         """What the runner knows before there is a plan: given values of marked variables."""
-        sources = [(self.folder / "main.tf").read_text()]
-        marked = sensitive_variables(sources) | ephemeral_variables(sources)
         given = {**self.case.tfvars, **{k[7:]: v for k, v in self.case.env.items()}}
-        return [v for n in marked for v in [given.get(n)] if isinstance(v, str)]
+        return given_secrets([(self.folder / "main.tf").read_text()], given)
 
     def plan(self, *more: str) -> Redacted | None:
         """Plan, show, and keep what may be seen of it; None when it left no plan."""
@@ -462,12 +461,17 @@ class Stack:
         return redacted
 
     def apply(self, redacted: Redacted) -> None:
-        """Apply the saved plan, read the outputs, and keep what may be seen of both."""
+        """Apply the saved plan, read the outputs, and keep what may be seen of both.
+
+        Outputs are scrubbed as by somebody who has no plan any more.
+        """
         applied = self.terraform("apply", "-json", "tfplan")
         self.ran.failed = self.ran.failed or applied.returncode != 0
         self.see_events(applied.stdout, redacted.scrubber)
         outputs = json.loads(self.terraform("output", "-json").stdout)
-        self.ran.shown.append(json.dumps(redact_outputs(outputs, redacted.scrubber)))
+        state = json.loads(self.terraform("show", "-json").stdout)
+        scrubber = Scrubber(secrets_of_state(state) | self.known())
+        self.ran.shown.append(json.dumps(redact_outputs(outputs, scrubber)))
 
     def see_events(self, text: str, scrubber: Scrubber) -> None:
         """Keep what may be seen of a command's events."""

@@ -5,6 +5,9 @@
     event_view(event, redacted.scrubber)             # each line of `terraform apply -json`
     redact_outputs(output_json, redacted.scrubber)   # `terraform output -json`
 
+Where there is no plan, a `Scrubber` is made of what is known otherwise: `given_secrets` before the
+first one, `secrets_of_state` after an apply.
+
 Terraform's own sensitivity marks come first and fail closed; literals of the configuration and
 unknown keys of the format are dropped; then the exact values of every known secret are taken out,
 in all their forms. What no pass can find is listed in docs/redaction.md. A plan of 5 MB takes half
@@ -12,7 +15,7 @@ a second: call them off an event loop.
 """
 
 from tprov_kernel.redaction.hcl import ephemeral_variables, sensitive_variables
-from tprov_kernel.redaction.plan import Redacted, redact_plan
+from tprov_kernel.redaction.plan import Redacted, given_secrets, redact_plan, secrets_of_state
 from tprov_kernel.redaction.scrub import SENSITIVE, Scrubber
 from tprov_kernel.redaction.stream import event_view, redact_outputs
 from tprov_kernel.redaction.view import plan_view
@@ -23,8 +26,10 @@ __all__ = [
     "Scrubber",
     "ephemeral_variables",
     "event_view",
+    "given_secrets",
     "plan_view",
     "redact_outputs",
     "redact_plan",
+    "secrets_of_state",
     "sensitive_variables",
 ]

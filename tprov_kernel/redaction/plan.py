@@ -13,6 +13,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tprov_kernel.redaction.configuration import redact_configuration
+from tprov_kernel.redaction.hcl import (
+    ephemeral_variables,
+    secret_defaults,
+    sensitive_variables,
+)
 from tprov_kernel.redaction.marks import SAME_AS, STAND_IN, Marks, prune
 from tprov_kernel.redaction.scrub import Scrubber, is_worth_hiding
 from tprov_kernel.redaction.shapes import as_dict, dicts, keep, strings
@@ -65,6 +70,35 @@ def redact_plan(
     )
 
 
+def secrets_of_state(state: Mapping[str, Any]) -> frozenset[str]:
+    """Find what is marked in `terraform show -json` of a state (without a plan file).
+
+    For a `Scrubber` where there is no plan: outputs read later, errors while refreshing.
+    """
+    marks = Marks()
+    _Plan(marks, import_ids=frozenset()).values(state.get("values"))
+    return frozenset(s for s in marks.secrets if is_worth_hiding(s))
+
+
+def given_secrets(sources: Iterable[str], values: Mapping[str, Any]) -> frozenset[str]:
+    """Find the values of variables that are declared sensitive or ephemeral, given or by default.
+
+    For a `Scrubber` before there is a plan: Terraform 1.11 prints a sensitive variable whose
+    validation fails.
+
+    Args:
+        sources: Contents of the root module's `.tf` and `.tf.json` files.
+        values: Variable name to value, as in `terraform.tfvars.json`; a text is a secret of its
+            own, in anything else each leaf is one.
+    """
+    texts = list(sources)
+    marks = Marks()
+    marks.collect(secret_defaults(texts))
+    for name in sensitive_variables(texts) | ephemeral_variables(texts):
+        marks.collect(values.get(name))
+    return frozenset(s for s in marks.secrets if is_worth_hiding(s))
+
+
 class _Plan:
     """Copies the parts of a plan that may be shown."""
 
@@ -77,8 +111,8 @@ class _Plan:
         return {
             **keep(plan, _TOP),
             "variables": {name: {} for name in as_dict(plan.get("variables"))},
-            "planned_values": self._values(plan.get("planned_values")),
-            "prior_state": {"values": self._values(as_dict(plan.get("prior_state")).get("values"))},
+            "planned_values": self.values(plan.get("planned_values")),
+            "prior_state": {"values": self.values(as_dict(plan.get("prior_state")).get("values"))},
             "resource_changes": self._resources(plan.get("resource_changes")),
             "resource_drift": self._resources(plan.get("resource_drift")),
             "deferred_changes": [
@@ -107,7 +141,7 @@ class _Plan:
     def _hidden(self, of: dict[str, Any], value: str, marks: str) -> Any:
         return self._marks.hide(of.get(value), of.get(marks))
 
-    def _values(self, part: Any) -> dict[str, Any]:
+    def values(self, part: Any) -> dict[str, Any]:
         """`planned_values` and `prior_state.values`."""
         outputs = {
             name: {
