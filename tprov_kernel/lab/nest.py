@@ -7,6 +7,7 @@ nest-asyncio) is process-wide, and pumping the kernel's loop from a cell without
 
 from __future__ import annotations
 
+import linecache
 import sys
 import tempfile
 from pathlib import Path
@@ -31,7 +32,9 @@ async def allow_asyncio_run() -> None:
     main: Any = sys.modules["__main__"]
     folder = tempfile.TemporaryDirectory(prefix="tprov-cell-")
     script = Path(folder.name) / "cell.py"
-    script.write_text(_script(shell.user_ns["In"][-1] if shell is not None else ""))
+    # The kernel keeps the text of each cell for tracebacks; its history may be switched off.
+    cell = linecache.getlines(sys._getframe(1).f_code.co_filename)
+    script.write_text(_script(cell))
     former = getattr(main, "__file__", None)
     main.__file__ = str(script)
 
@@ -49,7 +52,6 @@ async def allow_asyncio_run() -> None:
         shell.events.register("post_run_cell", restore)
 
 
-def _script(cell: str) -> str:
+def _script(cell: list[str]) -> str:
     """The cell without the line that calls us: a module cannot await."""
-    kept = [line for line in cell.splitlines() if "allow_asyncio_run" not in line]
-    return "\n".join(kept) + "\n"
+    return "".join(line for line in cell if "allow_asyncio_run" not in line)
