@@ -65,6 +65,7 @@ class CloudClient:
 
     Args:
         settings: Where it is, and the key.
+        page: How many objects a page of a list has.
 
     Every method raises:
         KeyMissing: There is no key.
@@ -72,8 +73,9 @@ class CloudClient:
         CloudUnavailable: It does not answer, or fails; another attempt may succeed.
     """
 
-    def __init__(self, settings: CloudSettings) -> None:
+    def __init__(self, settings: CloudSettings, *, page: int = PAGE) -> None:
         self._settings = settings
+        self._page = page
         self._client: CloudOperationsClient | None = None
 
     async def check(self) -> Account:
@@ -123,7 +125,7 @@ class CloudClient:
         pages: list[T] = []
         token = ""
         while True:
-            page: Any = await self._ask(method, request(page_size=PAGE, page_token=token))
+            page: Any = await self._ask(method, request(page_size=self._page, page_token=token))
             pages.append(page)
             token = page.next_page_token
             if not token:

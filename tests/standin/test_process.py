@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import os
+import random
 import socket
 import subprocess
 import sys
 from pathlib import Path
 
+import grpc.aio
 import pytest
 from temporalio.api.cloud.cloudservice.v1 import request_response_pb2 as rr
+from temporalio.api.cloud.identity.v1 import message_pb2 as identity
 from temporalio.api.cloud.operation.v1.message_pb2 import AsyncOperation
 
-from tests.standin.parts import LIMIT, Standin, api_of, namespace_spec
+from tests.standin.parts import LIMIT, Api, Standin, an_access, api_of, namespace_spec
 
 
 def run(*words: str) -> subprocess.CompletedProcess[str]:
@@ -130,3 +136,41 @@ async def test_a_killed_one_leaves_its_port(process: Standin) -> None:
         process.start()
         async with api_of(process) as api:
             assert (await api.call("GetAccount")).account.id == "tprov"
+
+
+async def test_a_burst_of_creates_survives_kills(process: Standin) -> None:
+    """Calls that a kill interrupted are sent again with the same id: each user is made once."""
+    seed = os.environ.get("STANDIN_SEED") or str(random.randrange(10**6))
+    print(f"STANDIN_SEED={seed}")
+    moments = random.Random(seed)
+    todo = {
+        f"u{i}": rr.CreateUserRequest(
+            spec=identity.UserSpec(email=f"u{i}@example.com", access=an_access()),
+            async_operation_id=f"u{i}",
+        )
+        for i in range(400)
+    }
+    answers: dict[str, rr.CreateUserResponse] = {}
+
+    async def make(api: Api, id: str) -> None:
+        with contextlib.suppress(grpc.aio.AioRpcError):
+            answers[id] = await api.call("CreateUser", todo[id])
+
+    async def kill() -> None:
+        await asyncio.sleep(moments.uniform(0.01, 0.15))
+        process.kill()
+
+    for _ in range(4):
+        async with api_of(process) as api:
+            left = [id for id in todo if id not in answers]
+            await asyncio.gather(kill(), *(make(api, id) for id in left))
+        process.start()
+    async with api_of(process) as api:
+        for id in todo:
+            before = answers.get(id)
+            await make(api, id)
+            assert before in (None, answers[id])
+            assert (await api.done(answers[id])).state == AsyncOperation.STATE_FULFILLED
+        found = (await api.call("GetUsers", rr.GetUsersRequest(page_size=1000))).users
+    made = {u.spec.email: u.id for u in found if u.spec.email != "owner@example.com"}
+    assert made == {f"{id}@example.com": answers[id].user_id for id in todo}
