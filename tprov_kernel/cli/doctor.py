@@ -51,7 +51,8 @@ class Line:
 
     Attributes:
         state: ``ok``, ``note`` (worth knowing, nothing to do), ``bad`` (to be put right).
-        words: What was found.
+        version: Of a tool.
+        words: What was found; of a tool, where.
         origin: Where it comes from.
         problem: What is wrong; empty when nothing is.
         remedy: What to do about it.
@@ -59,6 +60,7 @@ class Line:
 
     name: str
     state: str = "ok"
+    version: str = ""
     words: str = ""
     origin: str = ""
     problem: str = ""
@@ -143,7 +145,8 @@ async def _tools() -> list[Line]:
         Line(
             name=tool.name,
             state="ok" if tool.ok else "bad",
-            words=f"{tool.version}  {_short(tool.path)}".strip(),
+            version=tool.version,
+            words=_short(tool.path),
             origin=tool.origin,
             problem=tool.problem,
             remedy=tool.remedy,
@@ -234,7 +237,7 @@ def _if_it_were_remote(place: Place, environ: Mapping[str, str]) -> Iterator[Lin
         state="note",
         words=", ".join(ambient),
         origin="environment",
-        problem="Local mode ignores what they say.",
+        problem=f"Local mode ignores {', '.join(ambient)}.",
         remedy="With --target remote they count.",
     )
     try:
@@ -245,7 +248,7 @@ def _if_it_were_remote(place: Place, environ: Mapping[str, str]) -> Iterator[Lin
                 name="if remote",
                 state="note",
                 origin="environment",
-                problem=error.message,
+                problem=f"With --target remote: {error.message}",
                 remedy=error.remedy,
             )
 
@@ -411,29 +414,29 @@ def picture(report: Report) -> RenderableType:
     parts: list[RenderableType] = []
     for name, lines in report.sections.items():
         parts += [Text(name.capitalize(), style="bold"), _table(lines), ""]
-    problems = report.problems
-    if not problems:
-        parts.append(Text("All is well.", style="green"))
-    for line in problems:
-        parts.append(Text(f"✕ {line.problem}", style="bold red"))
+    told = [line for lines in report.sections.values() for line in lines if line.problem]
+    told = list({line.problem: line for line in told}.values())  # each only once
+    for line in sorted(told, key=lambda line: line.state == "bad"):
+        icon, style = ICON[line.state]
+        parts.append(Text(f"{icon} {line.problem}", style=f"bold {style}"))
         if line.remedy:
             parts.append(Text(f"  {line.remedy}"))
+    if report.ok:
+        parts.append(Text("✓ All is well.", style="green"))
     return Group(*parts)
 
 
 def _table(lines: list[Line]) -> Table:
     grid = Table.grid(padding=(0, 2))
-    grid.add_column(width=2)
+    grid.add_column(width=1)
     grid.add_column(no_wrap=True)
+    if any(line.version for line in lines):
+        grid.add_column(no_wrap=True)
     grid.add_column(overflow="fold")
-    grid.add_column(style="dim", overflow="fold")
+    grid.add_column(style="dim", overflow="fold", max_width=30)
     for line in lines:
         icon, style = ICON[line.state]
-        said = line.words
-        if line.state != "bad" and line.problem:
-            told = f"{line.problem} {line.remedy}".strip()
-            said = f"{said}\n{told}" if said else told
-        elif line.state == "bad" and not said:
-            said = line.problem
-        grid.add_row(Text(icon, style=style), Text(line.name), Text(said), Text(line.origin))
+        cells = [line.version] if len(grid.columns) > 4 else []
+        cells = [line.name, *cells, line.words or line.problem, line.origin]
+        grid.add_row(Text(icon, style=style), *map(Text, cells))
     return grid

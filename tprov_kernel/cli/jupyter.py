@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, MutableMapping
+from collections.abc import MutableMapping
 from contextlib import suppress
 from pathlib import Path
 
 import psutil
+
+from tprov_kernel.services.ports import is_answered
 
 _PLACES = {
     "JUPYTER_CONFIG_DIR": "config",
@@ -45,14 +47,10 @@ def make_private(home: Path, environ: MutableMapping[str, str]) -> None:
 
 def address_of_open_lab(home: Path) -> str:
     """The address, with its token, of the JupyterLab that is open in ``home``; else empty."""
-    for server in _servers(home):
-        if server.get("url") and psutil.pid_exists(int(server.get("pid", 0))):
-            return f"{server['url']}lab?token={server.get('token', '')}"
+    for file in (home / "jupyter" / "runtime").glob("jpserver-*.json"):
+        # One that was killed leaves its file behind: it has to run, and to answer.
+        with suppress(OSError, ValueError, KeyError):
+            server = json.loads(file.read_text())
+            if psutil.pid_exists(server["pid"]) and is_answered(server["port"]):
+                return f"{server['url']}lab?token={server['token']}"
     return ""
-
-
-def _servers(home: Path) -> Iterator[dict[str, str]]:
-    files = list((home / "jupyter" / "runtime").glob("jpserver-*.json"))
-    for file in sorted(files, key=lambda f: f.stat().st_mtime, reverse=True):
-        with suppress(OSError, ValueError):
-            yield dict(json.loads(file.read_text()))

@@ -6,14 +6,11 @@ import asyncio
 import os
 import secrets
 import socket
-import sys
+import time
 import webbrowser
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-from rich.table import Table
-from rich.text import Text
 
 from tprov_kernel.cli import say
 from tprov_kernel.cli.jupyter import address_of_open_lab, make_private
@@ -24,6 +21,9 @@ if TYPE_CHECKING:
     from tprov_kernel.services import Services
 
 HOST = "127.0.0.1"
+OPENING = 30.0
+"""Seconds that another JupyterLab may take to open; a slow disk's first time takes ten."""
+
 START = Path("notebooks") / "00_start_here.ipynb"
 SETTINGS = Path(__file__).parent.parent / "lab_settings"
 
@@ -32,8 +32,8 @@ def lab(place: Place, *, browser: bool, port: int) -> int:
     """Open the services, then JupyterLab; stays until it is closed."""
     from tprov_kernel import services
 
-    info = asyncio.run(services.attach(place.home))
-    if info is not None and info.owner.kind == "lab":
+    owner = services.owner_of(place.home)
+    if (owner is not None and owner.kind == "lab") or address_of_open_lab(place.home):
         return _open_already(place, browser=browser)
     make_private(place.home, os.environ)
     os.environ |= {
@@ -41,13 +41,14 @@ def lab(place: Place, *, browser: bool, port: int) -> int:
         "TPROV_HOME": os.fspath(place.home),
         "TPROV_ATTACH": "1",
     }
-    if info is not None:
-        say.warning(
-            f"The services that {info.owner.words} has open are used.",
-            remedy="Their Web UI opens beside the notebooks, not in them.",
-        )
-        return _serve(place, browser=browser, port=free_port(port))
-    return _with_services(place, browser=browser, port=free_port(port))
+    if owner is None:
+        return _with_services(place, browser=browser, port=free_port(port))
+    asyncio.run(services.attach(place.home))  # they answer, or it says why not
+    say.warning(
+        f"The services that {owner.words} has open are used.",
+        remedy="Their Web UI opens beside the notebooks, not in them.",
+    )
+    return _serve(place, browser=browser, port=free_port(port))
 
 
 def free_port(first: int) -> int:
@@ -66,17 +67,27 @@ def free_port(first: int) -> int:
 
 
 def _open_already(place: Place, *, browser: bool) -> int:
-    url = address_of_open_lab(place.home)
-    if not url:
-        raise ServiceError(
-            f"Another `tprov lab` is opening in {shown(place.home)}.",
-            remedy="Wait a moment, or look at its terminal.",
-        )
+    """Say where it is, once it is there: it may be opening at this moment."""
+    until = time.monotonic() + OPENING
+    while not (url := address_of_open_lab(place.home)):
+        if time.monotonic() > until or services_gone(place):
+            raise ServiceError(
+                f"Another `tprov lab` is opening in {shown(place.home)}, or closing.",
+                remedy="Look at its terminal, or try again in a moment.",
+            )
+        time.sleep(0.2)
     say.warning("JupyterLab is open on this folder already; here it is:")
     say.answer(url)
     if browser:
         webbrowser.open(url)
     return 0
+
+
+def services_gone(place: Place) -> bool:
+    """Whether nobody has the services open any more."""
+    from tprov_kernel import services
+
+    return services.owner_of(place.home) is None
 
 
 def _with_services(place: Place, *, browser: bool, port: int) -> int:
@@ -152,7 +163,10 @@ def arguments(root: Path, *, port: int, browser: bool) -> list[str]:
         f"--ServerApp.port={port}",
         f"--ServerApp.open_browser={browser}",
         "--ServerApp.answer_yes=True",
+        # Root's only in a container; it listens on the loopback address, and asks for its token.
+        "--ServerApp.allow_root=True",
         "--ServerApp.log_level=WARN",
+        "--LabApp.log_level=WARN",
         f"--LabApp.app_settings_dir={SETTINGS}",
         f"--LabApp.default_url={page}",
         "--LabApp.news_url=None",
@@ -162,10 +176,7 @@ def arguments(root: Path, *, port: int, browser: bool) -> list[str]:
 
 
 def _say_where(place: Place, url: str) -> None:
-    grid = Table.grid(padding=(0, 2))
-    grid.add_row(Text("● JupyterLab", style="green"), Text(url, style=f"link {url}"))
-    grid.add_row("  Folder", shown(place.root) if place.root != Path.cwd() else ".")
-    grid.add_row("  Data", shown(place.home))
-    say.out().print(grid)
+    folder = "this folder" if place.root == Path.cwd() else shown(place.root)
+    say.aside(f"JupyterLab on {folder}; data in {shown(place.home)}.")
+    say.answer(url)
     say.aside("Ctrl-C closes it, with its kernels and services; runs stay where they are.")
-    sys.stdout.flush()

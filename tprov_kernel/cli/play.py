@@ -298,11 +298,12 @@ def as_view(told: dict[str, Any], seen: dict[tuple[str, str], datetime], now: da
     def step(told_step: dict[str, Any]) -> StepView:
         took = told_step["seconds"]
         began = seen.get((told["run_id"], told_step["name"]), now)
+        goes_on = told_step["state"] in ("running", "retrying", "asking")
         return StepView(
             name=told_step["name"],
             state=told_step["state"],
             attempts=told_step["attempts"],
-            started=began,
+            started=began if goes_on or took is not None else None,
             ended=began + timedelta(seconds=took) if took is not None else None,
             doing=told_step["doing"],
             note=told_step["note"],
@@ -330,15 +331,24 @@ def _ending(progress: Progress, why: str) -> RenderableType:
     told = progress.told
     if why:
         return Text.assemble(("✕ ", "red"), (progress.scenario.name, "bold"), f" after {took}")
-    line = Text.assemble(("✓ ", "green"), (progress.scenario.name, "bold"), " came true")
-    what = f": {told['workflow_id']} {told['status'].replace('_', ' ')}" if told else ""
-    line.append(f"{what} after {took}")
-    outputs = [Text(f"  {clean(n)} = {clean(v)}", style="dim") for n, v in _outputs(told).items()]
+    line = Text.assemble(("✓ ", "green"), (progress.scenario.name, "bold"))
+    if progress.scenario.story is None:
+        line.append(f" ran to its end in {took}")
+        return line
+    status = told["status"].replace("_", " ")
+    line.append(f" came true: {told['workflow_id']} {status}, after {took}")
+    outputs = [Text(f"  {clean(n)} = {clean(str(v))}", "dim") for n, v in _outputs(told).items()]
     return Group(line, *outputs)
 
 
-def _outputs(told: dict[str, Any]) -> dict[str, str]:
-    return dict(told.get("outputs", {}))
+def _outputs(told: dict[str, Any]) -> dict[str, Any]:
+    """The outputs as values; the report has each as JSON text, and a sensitive one in words."""
+    values: dict[str, Any] = {}
+    for name, text in told.get("outputs", {}).items():
+        values[name] = text
+        with contextlib.suppress(ValueError):
+            values[name] = json.loads(text)
+    return values
 
 
 def _answer(progress: Progress, why: str) -> dict[str, Any]:

@@ -64,9 +64,18 @@ def _of_services(settings: Settings) -> dict[str, str]:
         draft.chmod(0o700)
         draft.replace(script)
     if settings.target == "local":
-        places = {"TPROV_ROOT": settings.root, "TPROV_HOME": settings.home}
-        values |= {name: os.fspath(path) for name, path in places.items()}
-    return values
+        return values | _as_text(TPROV_ROOT=settings.root, TPROV_HOME=settings.home)
+    # The CLI's own names; keys stay where they are, the files that hold them are only named.
+    certificates = _as_text(
+        TEMPORAL_TLS_CLIENT_CERT_PATH=settings.tls_cert,
+        TEMPORAL_TLS_CLIENT_KEY_PATH=settings.tls_key,
+    )
+    connection = {"TEMPORAL_ADDRESS": settings.address, "TEMPORAL_NAMESPACE": settings.namespace}
+    return values | connection | certificates
+
+
+def _as_text(**paths: Path | None) -> dict[str, str]:
+    return {name: os.fspath(path) for name, path in paths.items() if path is not None}
 
 
 async def _of_stack(place: Place, settings: Settings, stack: str) -> dict[str, str]:
