@@ -18,9 +18,10 @@ HISTORIES = sorted((Path(__file__).parent / "histories").glob("*.json"))
 
 
 def test_every_way_to_end_was_recorded() -> None:
-    """Applied, approved, rejected, nothing to do, destroyed."""
+    """Applied, approved, rejected, nothing to do, destroyed, recovered from a kill."""
     names = {path.stem for path in HISTORIES}
-    assert {"applied", "approved", "rejected", "no_changes", "destroyed"} <= names
+    wanted = {"applied", "approved", "rejected", "no_changes", "destroyed", "recovered"}
+    assert wanted <= names
 
 
 @pytest.mark.parametrize("path", HISTORIES, ids=lambda path: path.stem)

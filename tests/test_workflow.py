@@ -336,8 +336,8 @@ async def test_the_directory_may_move_on_while_a_run_waits(
         assert held_objects(settings.stacks, "sneak") == ["temporalcloud_user.admin"]
 
 
-async def test_a_state_that_moved_on_is_not_applied_to(platform: Platform) -> None:
-    """What was reviewed was planned from another state."""
+async def test_a_state_that_moved_on_is_planned_anew(platform: Platform) -> None:
+    """What was reviewed was planned from another state: what is still the same goes on."""
     client = await platform.client()
     async with platform.worker(client, task_queue="moved") as settings:
         handle = await start(client, settings, platform, "moved", ADMIN)
@@ -345,23 +345,36 @@ async def test_a_state_that_moved_on_is_not_applied_to(platform: Platform) -> No
         state = {"version": 4, "serial": 3, "lineage": "other", "resources": [], "outputs": {}}
         (settings.stacks / "moved" / "config" / "terraform.tfstate").write_text(json.dumps(state))
         await runs.decide(handle, "approve", reason="because")
-        failure = await _failure(handle)
-        assert failure.type == "ReviewOutdated"
-        assert "serial 0, now 3" in failure.message
+        result = await handle.result()
+        assert result.status == Status.APPLIED
+        assert [d.outcome for d in result.decisions] == ["approved"]
 
 
-async def test_policies_that_changed_are_noticed(platform: Platform, tmp_path: Path) -> None:
-    """The bundle that judged the plan is part of what was approved."""
+async def test_policies_that_changed_judge_anew(platform: Platform, tmp_path: Path) -> None:
+    """The bundle is part of what was approved: a new finding makes it another review."""
     policies = tmp_path / "policies"
     shutil.copytree(ROOT / "policies", policies)
     client = await platform.client()
     async with platform.worker(client, task_queue="bundle", policies=policies) as settings:
         handle = await start(client, settings, platform, "bundle", ADMIN)
-        await until(client, handle, _asks)
-        rule = next(f for f in policies.rglob("*.rego") if "_test" not in f.name)
-        rule.write_text(rule.read_text() + "\n# changed\n")
+        first = await until(client, handle, _asks)
+        data = json.loads((policies / "data.json").read_text())
+        data["settings"]["resource_types"] = ["temporalcloud_namespace"]
+        (policies / "data.json").write_text(json.dumps(data))
+        assert first.review is not None
         await runs.decide(handle, "approve", reason="because")
-        assert (await _failure(handle)).type == "ReviewOutdated"
+        second = await until(
+            client,
+            handle,
+            lambda v: _asks(v) and v.review is not None and v.review.supersedes != "",
+        )
+        assert second.review is not None
+        assert second.review.supersedes == first.review.digest
+        assert held_objects(settings.stacks, "bundle") == []
+        with pytest.raises(DecisionRefused, match="was superseded"):
+            await runs.decide(handle, "approve", reason="x", review=first.review.digest)
+        await runs.decide(handle, "deny", reason="")
+        await handle.result()
 
 
 async def test_a_review_is_what_get_review_tells(platform: Platform) -> None:

@@ -10,7 +10,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_origin
 
 from google.protobuf.timestamp_pb2 import Timestamp
 from temporalio.api.common.v1 import Payload
@@ -30,8 +30,10 @@ from temporalio.exceptions import ActivityError, ApplicationError, TimeoutError
 from tprov_kernel.messages import (
     ApplyProgress,
     ApplyResult,
+    Decision,
     PlanResult,
     RecoverResult,
+    Review,
     RunRequest,
     RunResult,
     Status,
@@ -107,6 +109,8 @@ class Fold:
                 await self._on_started(event, at)
             case EventType.EVENT_TYPE_UPSERT_WORKFLOW_SEARCH_ATTRIBUTES:
                 self._on_status(event, at)
+            case EventType.EVENT_TYPE_WORKFLOW_PROPERTIES_MODIFIED:
+                await self._on_memo(event)
             case EventType.EVENT_TYPE_MARKER_RECORDED:
                 self._on_local_activity(event, at)
             case EventType.EVENT_TYPE_ACTIVITY_TASK_SCHEDULED:
@@ -175,6 +179,14 @@ class Fold:
             self._step(name, state="asking", started=at, ended=None, spans=(*step.spans, asked))
         else:
             self._step(name, state="running", started=step.started or at, ended=None)
+
+    async def _on_memo(self, event: HistoryEvent) -> None:
+        fields = event.workflow_properties_modified_event_attributes.upserted_memo.fields
+        if "review" in fields:
+            self._set(review=await self._decode([fields["review"]], Review))
+        if "decisions" in fields:
+            decisions = await self._decode([fields["decisions"]], list[Decision])
+            self._set(decisions=tuple(decisions or ()))
 
     def _on_local_activity(self, event: HistoryEvent, at: datetime) -> None:
         marker = event.marker_recorded_event_attributes
@@ -342,7 +354,8 @@ class Fold:
             values = await self._converter.decode(payloads, [kind])
         except Exception:  # a stranger's payload, or a key that is gone: the view goes without it
             return None
-        return values[0] if isinstance(values[0], kind) else None
+        value: T = values[0]
+        return value if isinstance(value, get_origin(kind) or kind) else None
 
     async def _words(self, failure: Failure) -> tuple[str, str]:
         """What a failure says to people, and its remedy."""

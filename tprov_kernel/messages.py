@@ -140,6 +140,30 @@ class RunRequest:
     pace: float = 0.0
     heartbeat: float = 30.0
     approval_expires: float = 72 * 3600.0
+    carried: Carried | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Carried:
+    """What a run takes along when it continues as a new execution.
+
+    Attributes:
+        decisions: Every decision so far.
+        former: The review that the next one supersedes.
+        reviews: How many reviews there were.
+    """
+
+    decisions: list[Decision]
+    former: Review | None = None
+    reviews: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReplanInput:
+    """Input of the update `replan`: plan this snapshot instead, and ask again."""
+
+    snapshot: Snapshot
+    requested_by: str = ""
 
 
 # --- terraform_init --------------------------------------------------------------------------
@@ -362,6 +386,10 @@ class Review:
     requested_by: str
     asked_at: str
     expires_at: str
+    supersedes: str = ""
+    """Digest of the review that this one takes the place of; empty for a first one."""
+    differs: list[str] = field(default_factory=list)
+    """What is different from the superseded review, a sentence each."""
 
     @property
     def short(self) -> str:
@@ -375,7 +403,14 @@ def short_digest(digest: str) -> str:
 
 
 def make_review(
-    request: RunRequest, plan: PlanResult, verdict: Verdict, asked_at: str, expires_at: str
+    request: RunRequest,
+    plan: PlanResult,
+    verdict: Verdict,
+    *,
+    asked_at: str,
+    expires_at: str,
+    former: Review | None = None,
+    differs: list[str] | None = None,
 ) -> Review:
     """Build the review of a plan and its verdict; pure, so that an audit can repeat it."""
     bound = {
@@ -396,6 +431,8 @@ def make_review(
         requested_by=request.requested_by,
         asked_at=asked_at,
         expires_at=expires_at,
+        supersedes=former.digest if former else "",
+        differs=differs or [],
         **bound,  # type: ignore[arg-type]  # the keys are Review's own, their types checked above
     )
 

@@ -1,8 +1,8 @@
 """Follows a run while it lives: every change as a new `RunView`, from any worker's work.
 
 A history long-poll says when something happened, so that an idle run costs nothing; while an
-activity is under way its attempts and heartbeats are asked for a few times a second. Progress,
-review and decisions are queries: they need a worker, and are left as they were without one.
+activity is under way its attempts and heartbeats are asked for a few times a second. Progress is
+a query: it needs a worker, and is left as it was without one.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from temporalio.client import Client
 from temporalio.service import RPCError, RPCStatusCode
 
 from tprov_kernel.history import Fold
-from tprov_kernel.messages import Decision, Review, Status
+from tprov_kernel.messages import Status
 from tprov_kernel.observe import RunView
 
 PENDING_EVERY = 0.25
@@ -54,12 +54,11 @@ class Watcher:
         self._changed = asyncio.Event()
         self._ask = asyncio.Event()
         self._token = b""
-        self._told: dict[str, Any] = {}
 
     @property
     def view(self) -> RunView:
         """The run as it is known at this moment."""
-        return replace(self._fold.view, **self._told)
+        return self._fold.view
 
     async def views(self) -> AsyncIterator[RunView]:
         """Yield the run now, after each change, and a last time when it is closed."""
@@ -145,12 +144,6 @@ class Watcher:
         query = self._handle.query
         progress = await query("get_progress", result_type=int, rpc_timeout=QUERY_TIMEOUT)
         self._fold.view = replace(self._fold.view, progress=max(progress, self._fold.view.progress))
-        if self._fold.view.verdict is None:
-            return
-        review = await query("get_review", result_type=Review, rpc_timeout=QUERY_TIMEOUT)
-        kind = list[Decision]
-        decided = await query("get_decisions", result_type=kind, rpc_timeout=QUERY_TIMEOUT)
-        self._told = {"review": review, "decisions": tuple(decided or ())}
 
     async def _in_touch(self, call: Coroutine[Any, Any, None]) -> None:
         """Make a call to the server; note whether it answers, and since when it does not."""

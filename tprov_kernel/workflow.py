@@ -1,16 +1,18 @@
 """A run: init, plan, policy, a human if need be, apply, output; and what happens when it breaks.
 
 Read `run` and `_provision` from top to bottom: they are the list of steps. Everything here is
-deterministic and does no input or output; the steps' work is in `activities.py`.
+deterministic and does no input or output; the steps' work is in `activities.py`. Each decision and
+each review is put into the workflow's memo, so that people see them although no worker runs, and
+an audit finds them in the history.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import timedelta
-from typing import Any, Literal, TypeVar
+from typing import Literal, TypeVar
 
 from temporalio import workflow
 from temporalio.common import RawValue, RetryPolicy, SearchAttributeKey
@@ -22,11 +24,13 @@ from temporalio.exceptions import (
 )
 
 with workflow.unsafe.imports_passed_through():
-    from tprov_kernel.coverage import is_covered
+    from tprov_kernel.coverage import covers, differences
+    from tprov_kernel.decisions import MAX_TEXT, VERBS, names_another, read_decision
     from tprov_kernel.messages import (
         WORKFLOW_TYPE,
         ApplyJob,
         ApplyResult,
+        Carried,
         Decision,
         DecisionInput,
         InitJob,
@@ -39,6 +43,7 @@ with workflow.unsafe.imports_passed_through():
         PolicyJob,
         RecoverJob,
         RecoverResult,
+        ReplanInput,
         Review,
         RunRequest,
         RunResult,
@@ -62,9 +67,19 @@ NEVER = RetryPolicy(maximum_attempts=1)
 """An apply: a second attempt could create things twice."""
 
 MAX_APPLIES = 5
-"""Applies per approval: the first one, and what recovery finds to be left to do."""
+"""Applies per run: the first one, and what recovery finds to be left to do."""
+MAX_DECISIONS = 50
+"""Decisions that are kept: the memo has to stay small."""
 
 T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A plan and what the policies said of it."""
+
+    plan: PlanResult
+    verdict: Verdict
 
 
 @workflow.defn(name=WORKFLOW_TYPE)
@@ -73,14 +88,18 @@ class ProvisionInfraWorkflow:
 
     @workflow.init
     def __init__(self, request: RunRequest) -> None:
+        carried = request.carried or Carried(decisions=[])
         self._request = request
         self._status = Status.UNINITIALIZED
         self._plan: PlanResult | None = None
-        self._verdict: Verdict | None = None
-        self._review: Review | None = None
+        self._review: Review | None = carried.former
+        self._former: list[str] = [carried.former.digest] if carried.former else []
+        self._reviewed: PlanView | None = None
+        self._reviews = carried.reviews
         self._decision: Decision | None = None
-        self._decisions: list[Decision] = []
+        self._decisions: list[Decision] = list(carried.decisions)
         self._effective_reason = ""
+        self._replan: ReplanInput | None = None
         self._heartbeat = timedelta(seconds=request.heartbeat)
 
     @workflow.run
@@ -102,23 +121,33 @@ class ProvisionInfraWorkflow:
 
     async def _provision(self) -> RunResult:
         await self._init()
-        plan = await self._make_plan()
+        plan, approved = await self._make_plan(), None
         if not plan.has_changes:
             return await self._end(Status.NO_CHANGES, plan.view.sentence)
-        verdict = await self._check_policies(plan)
-        if verdict.at("soft-mandatory"):
-            decision = await self._ask_a_human(plan, verdict)
-            if decision is None:
-                return await self._end(Status.EXPIRED, "Nobody decided in time.")
-            if decision.outcome == "denied":
-                return await self._end(Status.REJECTED, decision.reason)
-        summary = await self._apply_and_recover(plan, verdict)
-        if summary is None:
-            return await self._end(Status.REJECTED, self._effective_reason)
-        done = Status.DESTROYED if self._request.action == "destroy" else Status.APPLIED
-        return await self._end(done, summary)
+        for _ in range(MAX_APPLIES):
+            judged = Judged(plan, await self._check_policies(plan))
+            if self._needs_a_human(judged, approved):
+                judged = await self._ask_until_decided(judged)
+                if self._decision is None:
+                    return await self._end(Status.EXPIRED, "Nobody decided in time.")
+                if self._decision.outcome == "denied":
+                    return await self._end(Status.REJECTED, self._decision.reason)
+                approved = judged
+                if not judged.plan.has_changes:
+                    return await self._end(Status.NO_CHANGES, judged.plan.view.sentence)
+            outcome = await self._apply(judged)
+            if isinstance(outcome, str):
+                destroys = self._request.action == "destroy"
+                return await self._end(Status.DESTROYED if destroys else Status.APPLIED, outcome)
+            plan = outcome
+        raise ApplicationError(
+            f"{MAX_APPLIES} applies did not get to the end of this plan.",
+            "Look at the last error, then start again: the state is honest.",
+            type="OutcomeUnknown",
+            non_retryable=True,
+        )
 
-    # --- the steps ---------------------------------------------------------------------------
+    # --- init, plan, policy ------------------------------------------------------------------
 
     async def _init(self) -> None:
         await self._step(Status.INITIALIZING)
@@ -151,10 +180,10 @@ class ProvisionInfraWorkflow:
             heartbeat=self._request.heartbeat,
             adopt=adopt or {},
         )
-        self._plan = await self._activity("terraform_plan", job, PlanResult)
+        plan = self._plan = await self._activity("terraform_plan", job, PlanResult)
         self._set_status(Status.PLANNED)
-        if self._plan.existing:
-            found = self._plan.existing[0]
+        if plan.existing:
+            found = plan.existing[0]
             raise ApplicationError(
                 f"{found.address} would create {found.name!r}, which exists already"
                 f" (id {found.id}) and is not in this stack's state.",
@@ -162,7 +191,7 @@ class ProvisionInfraWorkflow:
                 type="AlreadyExists",
                 non_retryable=True,
             )
-        return self._plan
+        return plan
 
     async def _check_policies(self, plan: PlanResult) -> Verdict:
         await self._step(Status.POLICY_CHECKING)
@@ -173,7 +202,7 @@ class ProvisionInfraWorkflow:
             plan=plan.plan,
             heartbeat=self._request.heartbeat,
         )
-        verdict = self._verdict = await self._activity("evaluate_policy", job, Verdict)
+        verdict = await self._activity("evaluate_policy", job, Verdict)
         worst = verdict.findings[0].level if verdict.findings else "allowed"
         workflow.upsert_search_attributes([VERDICT_KEYWORD.value_set(worst)])
         self._set_status(Status.POLICY_CHECKED)
@@ -186,61 +215,99 @@ class ProvisionInfraWorkflow:
             )
         return verdict
 
-    async def _ask_a_human(self, plan: PlanResult, verdict: Verdict) -> Decision | None:
-        """Wait for a decision on exactly this plan; None when nobody decided in time."""
+    # --- a human -----------------------------------------------------------------------------
+
+    def _needs_a_human(self, judged: Judged, approved: Judged | None) -> bool:
+        """Whether somebody has to decide: a policy says so, or what was approved is not this."""
+        if approved is None:
+            return bool(judged.verdict.at("soft-mandatory"))
+        return not covers(approved.plan, approved.verdict, judged.plan, judged.verdict)
+
+    async def _ask_until_decided(self, judged: Judged) -> Judged:
+        """Ask; a re-plan meanwhile is asked about in its place. Gives what was decided on."""
+        while True:
+            await self._ask(judged)
+            if self._decision is not None or self._replan is None:
+                return judged
+            self._request = replace(
+                self._request,
+                snapshot=self._replan.snapshot,
+                requested_by=self._replan.requested_by or self._request.requested_by,
+            )
+            self._replan = None
+            if workflow.info().is_continue_as_new_suggested():
+                await workflow.wait_condition(workflow.all_handlers_finished)
+                self._continue_as_new()
+            plan = await self._make_plan()
+            judged = Judged(plan, await self._check_policies(plan))
+
+    async def _ask(self, judged: Judged) -> None:
+        """Wait for a decision on exactly this plan, for a re-plan, or until nobody decided."""
         now = workflow.now()
         patience = timedelta(seconds=self._request.approval_expires)
-        self._decision = None
+        former, shown = self._review, self._reviewed
+        self._decision, self._reviewed = None, judged.plan.view
         self._review = make_review(
-            self._request, plan, verdict, now.isoformat(), (now + patience).isoformat()
+            self._request,
+            judged.plan,
+            judged.verdict,
+            asked_at=now.isoformat(),
+            expires_at=(now + patience).isoformat(),
+            former=former,
+            differs=differences(shown, judged.plan.view) if shown else [],
         )
+        if former is not None:
+            self._former.append(former.digest)
+        self._reviews += 1
+        workflow.upsert_memo({"review": self._review})
         self._set_status(Status.AWAITING_APPROVAL)
         try:
-            await workflow.wait_condition(lambda: self._decision is not None, timeout=patience)
+            await workflow.wait_condition(
+                lambda: self._decision is not None or self._replan is not None, timeout=patience
+            )
         except TimeoutError:
-            return None
-        return self._decision
+            return
 
-    async def _apply_and_recover(self, plan: PlanResult, verdict: Verdict) -> str | None:
-        """Apply what was reviewed until nothing of it is left to do; None when a human says no."""
-        approved = plan
-        for _ in range(MAX_APPLIES):
-            applied = await self._apply(plan, verdict)
-            if isinstance(applied, ApplyResult):
-                return _summary(applied)
-            lost = applied
-            found = await self._recover(plan)
-            if found.finished:
-                return approved.view.sentence
-            plan = await self._make_plan(found.adopt)
-            if not plan.has_changes:
-                return approved.view.sentence
-            if not is_covered(approved.items, plan.items, plan.present):
-                verdict = await self._check_policies(plan)
-                decision = await self._ask_a_human(plan, verdict)
-                if decision is None or decision.outcome == "denied":
-                    return None
-                approved = plan
-            elif plan.items == approved.items and _is_permanent(lost):
-                raise _as_final(lost) from lost
-        raise ApplicationError(
-            f"{MAX_APPLIES} applies did not get to the end of this plan.",
-            "Look at the last error, then start again: the state is honest.",
-            type="OutcomeUnknown",
-            non_retryable=True,
-        )
+    def _continue_as_new(self) -> None:
+        """A long wait with many re-plans: go on with a short history, and every decision."""
+        carried = Carried(decisions=self._decisions, former=self._review, reviews=self._reviews)
+        workflow.continue_as_new(replace(self._request, carried=carried))
 
-    async def _apply(self, plan: PlanResult, verdict: Verdict) -> ApplyResult | ActivityError:
-        """Apply once; an error that may have left something behind is returned, not raised."""
-        await self._step(
-            Status.DESTROYING if self._request.action == "destroy" else Status.APPLYING
-        )
+    # --- apply -------------------------------------------------------------------------------
+
+    async def _apply(self, judged: Judged) -> str | PlanResult:
+        """Apply what was judged.
+
+        Returns:
+            What was done, in words; or the plan of what is left to do, or of the world as it is
+            now, when that is no longer what was judged.
+        """
+        outcome = await self._apply_once(judged)
+        if isinstance(outcome, ApplyResult):
+            return _summary(outcome)
+        if _type(outcome) == "ReviewOutdated":
+            plan = await self._make_plan()
+            return plan if plan.has_changes else judged.plan.view.sentence
+        found = await self._recover(judged.plan)
+        if found.finished:
+            return judged.plan.view.sentence
+        plan = await self._make_plan(found.adopt)
+        if not plan.has_changes:
+            return judged.plan.view.sentence
+        if plan.items == judged.plan.items and _is_permanent(outcome):
+            raise _as_final(outcome) from outcome
+        return plan
+
+    async def _apply_once(self, judged: Judged) -> ApplyResult | ActivityError:
+        """Apply; an error that may have left something behind is returned, not raised."""
+        destroys = self._request.action == "destroy"
+        await self._step(Status.DESTROYING if destroys else Status.APPLYING)
         job = ApplyJob(
             stack=self._request.stack,
             snapshot=self._request.snapshot,
             suffix=self._request.suffix,
-            plan=plan.plan,
-            bundle_digest=verdict.bundle_digest,
+            plan=judged.plan.plan,
+            bundle_digest=judged.verdict.bundle_digest,
             heartbeat=self._request.heartbeat,
         )
         try:
@@ -366,33 +433,44 @@ class ProvisionInfraWorkflow:
         A handler with a typed argument would fail the workflow task for ever on two inputs.
         """
         if not name.startswith("__"):
-            given, problem = _read_decision(name, args)
+            given, problem = read_decision(name, args, workflow.payload_converter())
             self._decide(name, given, "signal", problem or self._objection(name, given))
 
     @workflow.update(dynamic=True)
     async def on_update(self, name: str, args: Sequence[RawValue]) -> Decision:
         """Take a decision, and answer with it; what is refused is refused by the validator."""
-        given, _ = _read_decision(name, args)
+        given, _ = read_decision(name, args, workflow.payload_converter())
         return self._decide(name, given, "update", self._objection(name, given))
 
     @on_update.validator
     def validate_update(self, name: str, args: Sequence[RawValue]) -> None:
         """Refuse, in words, before anything is written to the history."""
-        given, problem = _read_decision(name, args)
+        given, problem = read_decision(name, args, workflow.payload_converter())
         if why := problem or self._objection(name, given):
-            raise ApplicationError(f"Refused: {why} Nothing was recorded.", type="DecisionRefused")
+            raise _refused(why)
+
+    @workflow.update
+    async def replan(self, wanted: ReplanInput) -> str:
+        """Plan another snapshot in place of the one that waits, and ask again; answers at once."""
+        self._replan = wanted
+        return "Planning anew; a new review takes the place of this one."
+
+    @replan.validator
+    def validate_replan(self, wanted: ReplanInput) -> None:
+        """Only what waits for a decision can be planned anew."""
+        if self._status != Status.AWAITING_APPROVAL or self._decision is not None:
+            raise _refused(f"the run is not waiting for a decision, it is {self._status.words}.")
 
     def _objection(self, name: str, given: DecisionInput) -> str:
         """Why a decision cannot be taken now; empty when it can."""
-        if self._status != Status.AWAITING_APPROVAL or self._review is None:
-            if self._decision is not None:
-                return f"this review was already decided ({self._decision.outcome})."
-            return f"the run is not waiting for a decision, it is {self._status.words}."
         if self._decision is not None:
             return f"this review was already decided ({self._decision.outcome})."
-        wanted = given.review.replace("·", "").strip().lower()
-        if wanted and (len(wanted) < 8 or not self._review.digest.startswith(wanted)):
-            return f"review {given.review} is not the one that waits, {self._review.short} is."
+        if self._status != Status.AWAITING_APPROVAL or self._review is None:
+            return f"the run is not waiting for a decision, it is {self._status.words}."
+        if self._replan is not None:
+            return "the run is being planned anew; decide on the new review."
+        if another := names_another(given.review, self._review, self._former):
+            return another
         if name == "approve_apply" and not given.reason.strip():
             return "an approval needs a reason."
         return ""
@@ -400,60 +478,32 @@ class ProvisionInfraWorkflow:
     def _decide(
         self, name: str, given: DecisionInput, via: Literal["signal", "update"], why: str
     ) -> Decision:
-        verb = _VERBS.get(name, name)
+        verb = VERBS.get(name, name[:MAX_TEXT])
         taken: Literal["approved", "denied"] = "approved" if verb == "approve" else "denied"
         decision = Decision(
             verb=verb,
             outcome="ignored" if why else taken,
-            reason=given.reason[:MAX_TEXT],
-            reviewer=given.reviewer[:MAX_TEXT],
+            reason=given.reason,
+            reviewer=given.reviewer,
             review=self._review.digest if self._review else "",
             via=via,
             at=workflow.now().isoformat(),
             why=why,
         )
-        self._decisions.append(decision)
+        self._decisions = [*self._decisions, decision][-MAX_DECISIONS:]
+        workflow.upsert_memo({"decisions": self._decisions})
         if not why:
             self._decision = decision
             self._effective_reason = decision.reason
         return decision
 
 
-MAX_TEXT = 1000
-"""Characters of a reason or a name that are kept."""
-
-_VERBS = {"approve_apply": "approve", "deny_apply": "deny"}
-
-_NOTHING_DONE = frozenset(
-    {"ReviewOutdated", "SealBroken", "ToolError", "StackBusy", "KeyMissing", "KeyRejected"}
-)
+_NOTHING_DONE = frozenset({"SealBroken", "ToolError", "StackBusy", "KeyMissing", "KeyRejected"})
 """Errors of the apply step that come before Terraform was started."""
 
 
-def _read_decision(name: str, args: Sequence[RawValue]) -> tuple[DecisionInput, str]:
-    """Understand no argument, a reason, or a decision object; say what is wrong with the rest."""
-    if name not in _VERBS:
-        return DecisionInput(), f"{name!r} is no decision; approve_apply and deny_apply are."
-    if not args:
-        return DecisionInput(), ""
-    if len(args) > 1:
-        return DecisionInput(), f"it came with {len(args)} inputs, one is understood."
-    try:
-        value: Any = workflow.payload_converter().from_payload(args[0].payload)
-    except Exception:
-        return DecisionInput(), "its input cannot be decoded."
-    if value is None:
-        return DecisionInput(), ""
-    if isinstance(value, str):
-        return DecisionInput(reason=value), ""
-    if not isinstance(value, dict):
-        return DecisionInput(), "its input is neither a reason nor a decision object."
-    if "$undecodable" in value:
-        return DecisionInput(), "its input cannot be decrypted."
-    texts = {key: value.get(key, "") for key in ("reason", "reviewer", "review")}
-    if wrong := [key for key, text in texts.items() if not isinstance(text, str)]:
-        return DecisionInput(), f"its {wrong[0]!r} is no text."
-    return DecisionInput(**texts), ""
+def _refused(why: str) -> ApplicationError:
+    return ApplicationError(f"Refused: {why} Nothing was recorded.", type="DecisionRefused")
 
 
 def _cause(error: BaseException) -> BaseException:
