@@ -351,12 +351,8 @@ class Terraform:
 
     def state(self) -> list[dict[str, Any]]:
         """The managed resources in the state, with their values."""
-        return self.resources(self.run("show", "-json").output)
-
-    @staticmethod
-    def resources(shown: str) -> list[dict[str, Any]]:
-        """The managed resources in what `terraform show -json` says."""
-        found = json.loads(shown).get("values", {}).get("root_module", {}).get("resources", [])
+        shown = json.loads(self.run("show", "-json").output)
+        found = shown.get("values", {}).get("root_module", {}).get("resources", [])
         return [r for r in found if r["mode"] == "managed"]
 
 
