@@ -30,7 +30,6 @@ from tprov_kernel.cli.histories import make_portable
 from tprov_kernel.cli.place import Connection, Place, connected, shown
 from tprov_kernel.errors import StackError
 from tprov_kernel.history import Fold
-from tprov_kernel.lab.report import summary
 from tprov_kernel.messages import WORKFLOW_TYPE, Decision, Review, Status
 from tprov_kernel.observe import RunView
 from tprov_kernel.stacks import check_name, held_objects
@@ -138,7 +137,7 @@ async def status(place: Place, *, stack: str | None, watch: bool, as_json: bool)
         if stack is not None:
             return await _one(at, stack, watch=watch, as_json=as_json)
         if as_json:
-            say.answer(json.dumps([summary(v) for v in await _all_views(at.client)]))
+            say.answer(_as_json(await _all_views(at.client)))
             return 0
         if watch and say.out().is_terminal:
             await _watch_list(at.client)
@@ -156,11 +155,17 @@ async def _one(at: Connection, stack: str, *, watch: bool, as_json: bool) -> int
         return 0 if render.came_well(view) else 1
     view = await look(at.client, workflow_id=handle.id, run_id=handle.run_id or "")
     if as_json:
-        say.answer(json.dumps([summary(view)]))
+        say.answer(_as_json([view]))
     else:
         now = view.ended or datetime.now(UTC)
         say.out().print(render.run(view, now=now, detail=True))
     return 0
+
+
+def _as_json(views: Sequence[RunView]) -> str:
+    from tprov_kernel.lab.report import summary  # brings IPython, which costs 0.2 s
+
+    return json.dumps([summary(view) for view in views])
 
 
 async def look(client: Client, *, workflow_id: str, run_id: str) -> RunView:

@@ -54,6 +54,7 @@ def shell_lines(values: Mapping[str, str], *, unset: Iterable[str]) -> list[str]
 
 def _of_services(settings: Settings) -> dict[str, str]:
     """What every terminal needs: the connection, and the programs first on PATH, `tprov` too."""
+    settings.home.mkdir(mode=0o700, parents=True, exist_ok=True)
     values = environment_for_terminal(settings, toolchain=find_toolchain())
     command = shlex.join([sys.executable, "-m", "tprov_kernel.cli"])
     script = settings.home / "bin" / "tprov"
