@@ -60,7 +60,8 @@ def _is(status: Status) -> Callable[[RunView], bool]:
     return lambda view: view.status == status
 
 
-def _asks(view: RunView) -> bool:
+def asks(view: RunView) -> bool:
+    """Whether the run waits for a decision, and the review is there."""
     return view.status == Status.AWAITING_APPROVAL and view.review is not None
 
 
@@ -134,7 +135,7 @@ async def test_an_admin_user_waits_for_a_human(platform: Platform) -> None:
     client = await platform.client()
     async with platform.worker(client, task_queue="update") as settings:
         handle = await start(client, settings, platform, "update", ADMIN)
-        view = await until(client, handle, _asks)
+        view = await until(client, handle, asks)
         assert view.review is not None
         assert view.review.findings[0].level == "soft-mandatory"
         before = (await handle.describe()).history_length
@@ -161,7 +162,7 @@ async def test_a_denied_review_applies_nothing(platform: Platform) -> None:
     async with platform.worker(client, task_queue="deny") as settings:
         users = len(await platform.cloud.list_users())
         handle = await start(client, settings, platform, "deny", ADMIN)
-        await until(client, handle, _asks)
+        await until(client, handle, asks)
         await runs.decide(handle, "deny", reason="")
         assert (await handle.result()).status == Status.REJECTED
         assert len(await platform.cloud.list_users()) == users
@@ -172,7 +173,7 @@ async def test_signals_never_wedge_a_run(platform: Platform) -> None:
     client = await platform.client()
     async with platform.worker(client, task_queue="signal") as settings:
         handle = await start(client, settings, platform, "signal", ADMIN)
-        await until(client, handle, _asks)
+        await until(client, handle, asks)
         await handle.signal("approve_apply")
         await handle.signal("approve_apply", args=["a", "b"])
         await handle.signal("approve_apply", 7)
@@ -196,7 +197,7 @@ async def test_an_early_decision_is_ignored(platform: Platform) -> None:
     handle = await start(client, platform.settings, platform, "early", ADMIN)
     await handle.signal("approve_apply", "in advance")
     async with platform.worker(client):
-        view = await until(client, handle, lambda v: _asks(v) and bool(v.decisions))
+        view = await until(client, handle, lambda v: asks(v) and bool(v.decisions))
         assert view.decisions[0].outcome == "ignored"
         assert "not waiting" in view.decisions[0].why
         await runs.decide(handle, "deny", reason="")
@@ -329,7 +330,7 @@ async def test_the_directory_may_move_on_while_a_run_waits(
     client = await platform.client()
     async with platform.worker(client, task_queue="sneak") as settings:
         handle = await start(client, settings, platform, "sneak", directory)
-        await until(client, handle, _asks)
+        await until(client, handle, asks)
         shutil.copy(NAMESPACE / "main.tf", directory / "main.tf")
         await runs.decide(handle, "approve", reason="as reviewed")
         await handle.result()
@@ -341,7 +342,7 @@ async def test_a_state_that_moved_on_is_planned_anew(platform: Platform) -> None
     client = await platform.client()
     async with platform.worker(client, task_queue="moved") as settings:
         handle = await start(client, settings, platform, "moved", ADMIN)
-        await until(client, handle, _asks)
+        await until(client, handle, asks)
         state = {"version": 4, "serial": 3, "lineage": "other", "resources": [], "outputs": {}}
         (settings.stacks / "moved" / "config" / "terraform.tfstate").write_text(json.dumps(state))
         await runs.decide(handle, "approve", reason="because")
@@ -357,7 +358,7 @@ async def test_policies_that_changed_judge_anew(platform: Platform, tmp_path: Pa
     client = await platform.client()
     async with platform.worker(client, task_queue="bundle", policies=policies) as settings:
         handle = await start(client, settings, platform, "bundle", ADMIN)
-        first = await until(client, handle, _asks)
+        first = await until(client, handle, asks)
         data = json.loads((policies / "data.json").read_text())
         data["settings"]["resource_types"] = ["temporalcloud_namespace"]
         (policies / "data.json").write_text(json.dumps(data))
@@ -366,7 +367,7 @@ async def test_policies_that_changed_judge_anew(platform: Platform, tmp_path: Pa
         second = await until(
             client,
             handle,
-            lambda v: _asks(v) and v.review is not None and v.review.supersedes != "",
+            lambda v: asks(v) and v.review is not None and v.review.supersedes != "",
         )
         assert second.review is not None
         assert second.review.supersedes == first.review.digest
@@ -382,7 +383,7 @@ async def test_a_review_is_what_get_review_tells(platform: Platform) -> None:
     client = await platform.client()
     async with platform.worker(client, task_queue="review") as settings:
         handle = await start(client, settings, platform, "review", ADMIN, requested_by="ada")
-        view = await until(client, handle, _asks)
+        view = await until(client, handle, asks)
         review = await handle.query("get_review", result_type=Review)
         assert review == view.review
         assert review.requested_by == "ada"
@@ -396,7 +397,7 @@ async def test_a_cancelled_run_says_so(platform: Platform) -> None:
     client = await platform.client()
     async with platform.worker(client, task_queue="cancel") as settings:
         handle = await start(client, settings, platform, "cancel", ADMIN)
-        await until(client, handle, _asks)
+        await until(client, handle, asks)
         await handle.cancel()
         view = await until(client, handle, lambda v: v.closed)
         assert (view.close_state, view.status) == ("CANCELED", Status.CANCELLED)

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from google.protobuf.message import Message
 from temporalio.api.common.v1 import Payload
@@ -35,24 +35,27 @@ from tprov_kernel.errors import (
     ServiceError,
     StackBusy,
     StackError,
+    TprovError,
 )
 from tprov_kernel.messages import (
     WORKFLOW_TYPE,
     Action,
     Decision,
     DecisionInput,
+    ReplanInput,
     RunRequest,
     RunResult,
     Status,
     workflow_id,
 )
 from tprov_kernel.payloads.keyring import KeyRing
-from tprov_kernel.stacks import check_name, take_snapshot
+from tprov_kernel.stacks import check_name, take_snapshot, variables_in
 
 TASK_TIMEOUT = timedelta(seconds=2)
 """A query during a local activity, or a worker's death in one, is noticed after this long."""
 
 RunHandle = WorkflowHandle[Any, RunResult]
+T = TypeVar("T")
 
 
 async def start_run(
@@ -246,6 +249,42 @@ async def last_request(client: Client, stack: str) -> RunRequest:
     raise StackError(f"The last workflow of stack {stack!r} is no run of ours.")
 
 
+async def replan(
+    client: Client,
+    handle: RunHandle,
+    *,
+    directory: Path,
+    key_ring: KeyRing,
+    variables: Mapping[str, Any] | None = None,
+    requested_by: str = "",
+) -> str:
+    """Have a run that waits for a decision plan the directory as it is now, and ask again.
+
+    Args:
+        client: Connected to the server.
+        handle: The run.
+        directory: The root module.
+        key_ring: Seals the snapshot, and opens the former one.
+        variables: Values for variables; default are those of the former snapshot.
+        requested_by: A claimed name; default is this user's.
+
+    Returns:
+        What the run answered, in words.
+
+    Raises:
+        DecisionRefused: It is not waiting for a decision; nothing was recorded.
+        ConfigurationError: The directory is no configuration, or a variable is not declared.
+    """
+    if variables is None:
+        request = await last_request(client, handle.id.removeprefix("stack-"))
+        variables = variables_in(request.snapshot, key_ring)
+    snapshot = take_snapshot(directory, variables=variables, key_ring=key_ring)
+    wanted = ReplanInput(
+        snapshot=snapshot, requested_by=requested_by or me().split("@", maxsplit=1)[0]
+    )
+    return str(await _update(handle, "replan", wanted, str))
+
+
 async def decide(
     handle: RunHandle,
     verb: Literal["approve", "deny"],
@@ -266,20 +305,31 @@ async def decide(
     """
     given = DecisionInput(reason=reason, reviewer=reviewer or me().split("@")[0], review=review)
     name = f"{verb}_apply"
+    if via == "update":
+        return await _update(handle, name, asdict(given), Decision)
     try:
-        if via == "signal":
-            await handle.signal(name, asdict(given))
-            return None
-        taken: Decision = await handle.execute_update(name, asdict(given), result_type=Decision)
-        return taken
+        await handle.signal(name, asdict(given))
+    except RPCError as error:
+        raise _as_refused(error) from error
+    return None
+
+
+async def _update(handle: RunHandle, name: str, given: object, result_type: type[T]) -> T:
+    try:
+        answer: T = await handle.execute_update(name, given, result_type=result_type)
     except WorkflowUpdateFailedError as error:
         cause = error.cause
         words = cause.message if isinstance(cause, ApplicationError) else str(cause)
         raise DecisionRefused(words) from error
     except RPCError as error:
-        if error.status == RPCStatusCode.NOT_FOUND:
-            raise DecisionRefused("Refused: the run is over. Nothing was recorded.") from error
-        raise as_service_error(error) from error
+        raise _as_refused(error) from error
+    return answer
+
+
+def _as_refused(error: RPCError) -> TprovError:
+    if error.status == RPCStatusCode.NOT_FOUND:
+        return DecisionRefused("Refused: the run is over. Nothing was recorded.")
+    return as_service_error(error)
 
 
 def as_service_error(error: RPCError) -> ServiceError:

@@ -166,6 +166,27 @@ def take_snapshot(directory: Path, *, variables: Mapping[str, Any], key_ring: Ke
     return Snapshot(digest=key_ring.mac(packed), sealed=sealed, files=files)
 
 
+def variables_in(snapshot: Snapshot, key_ring: KeyRing) -> dict[str, Any]:
+    """The values for variables that travelled in a snapshot.
+
+    Raises:
+        SealBroken: It cannot be opened.
+    """
+    files = _unpack(key_ring.unseal(snapshot.sealed, kind="snapshot"))
+    root = files[".tprov-root"].decode()
+    text = files.get((Path(root) / VARIABLES_FILE).as_posix(), b"{}")
+    return dict(json.loads(text))
+
+
+def has_moved_on(snapshot: Snapshot, directory: Path, key_ring: KeyRing) -> bool:
+    """Whether a directory, with the same variables, is no longer what a snapshot was taken of."""
+    try:
+        packed, _ = pack(directory, variables=variables_in(snapshot, key_ring))
+    except ConfigurationError:
+        return True
+    return key_ring.mac(packed) != snapshot.digest
+
+
 def _sources(directory: Path) -> list[Path]:
     return sorted([*directory.glob("*.tf"), *directory.glob("*.tf.json")])
 
