@@ -12,7 +12,7 @@ from temporalio.api.common.v1 import Payload
 from temporalio.client import Client
 from temporalio.common import RawValue
 
-from tests.conftest import Platform
+from tests.conftest import ROOT, Platform
 from tests.test_workflow import ADMIN, asks, start, until
 from tprov_kernel import runs
 from tprov_kernel.activities import Activities
@@ -114,3 +114,27 @@ async def test_decisions_are_seen_without_a_worker(platform: Platform) -> None:
     view = await until(client, handle, lambda v: asks(v) and bool(v.decisions))
     assert list(view.decisions) == decisions
     await handle.terminate()
+
+
+async def test_policies_with_a_mistake_are_mended_and_the_run_goes_on(
+    platform: Platform, tmp_path: Path
+) -> None:
+    """File, line and what is wrong; nothing is tried in vain; after the repair it is judged."""
+    policies = tmp_path / "policies"
+    shutil.copytree(ROOT / "policies", policies)
+    (policies / "mistake.rego").write_text("package tprov.mistake\n\nthis is no rego\n")
+    client = await platform.client()
+    async with platform.worker(client, task_queue="mend", policies=policies) as settings:
+        handle = await start(client, settings, platform, "mend", ADMIN)
+        view = await until(client, handle, lambda v: v.step("policy").state == "failed")
+        assert "mistake.rego:3" in view.step("policy").failure
+        with pytest.raises(DecisionRefused, match="not waiting for a decision"):
+            await runs.decide(handle, "approve", reason="never mind")
+        (policies / "mistake.rego").unlink()
+        await runs.recheck(handle)
+        view = await until(client, handle, asks)
+        assert view.review is not None
+        with pytest.raises(DecisionRefused, match="policies are not waiting"):
+            await runs.recheck(handle)
+        await runs.decide(handle, "deny", reason="")
+        await handle.result()

@@ -285,6 +285,15 @@ async def replan(
     return str(await _update(handle, "replan", wanted, str))
 
 
+async def recheck(handle: RunHandle) -> str:
+    """Have a plan judged again that the policies could not judge, after they were mended.
+
+    Raises:
+        DecisionRefused: The run is not waiting for it; nothing was recorded.
+    """
+    return str(await _update(handle, "recheck", None, str))
+
+
 async def decide(
     handle: RunHandle,
     verb: Literal["approve", "deny"],
@@ -316,7 +325,8 @@ async def decide(
 
 async def _update(handle: RunHandle, name: str, given: object, result_type: type[T]) -> T:
     try:
-        answer: T = await handle.execute_update(name, given, result_type=result_type)
+        args = [] if given is None else [given]
+        answer: T = await handle.execute_update(name, args=args, result_type=result_type)
     except WorkflowUpdateFailedError as error:
         cause = error.cause
         words = cause.message if isinstance(cause, ApplicationError) else str(cause)

@@ -100,6 +100,7 @@ class ProvisionInfraWorkflow:
         self._decisions: list[Decision] = list(carried.decisions)
         self._effective_reason = ""
         self._replan: ReplanInput | None = None
+        self._unjudged = False
         self._heartbeat = timedelta(seconds=request.heartbeat)
 
     @workflow.run
@@ -202,7 +203,7 @@ class ProvisionInfraWorkflow:
             plan=plan.plan,
             heartbeat=self._request.heartbeat,
         )
-        verdict = await self._activity("evaluate_policy", job, Verdict)
+        verdict = await self._judge(job)
         worst = verdict.findings[0].level if verdict.findings else "allowed"
         workflow.upsert_search_attributes([VERDICT_KEYWORD.value_set(worst)])
         self._set_status(Status.POLICY_CHECKED)
@@ -214,6 +215,25 @@ class ProvisionInfraWorkflow:
                 non_retryable=True,
             )
         return verdict
+
+    async def _judge(self, job: PolicyJob) -> Verdict:
+        """Have the plan judged; policies that cannot judge are for a person to mend.
+
+        Trying again by itself cannot help, and a run must not die of a typing mistake in a policy:
+        it waits for the update `recheck`, as long as a review would wait for a decision.
+        """
+        while True:
+            try:
+                return await self._activity("evaluate_policy", job, Verdict)
+            except ActivityError as error:
+                if _type(error) != "PolicyError":
+                    raise
+                self._unjudged = True
+                patience = timedelta(seconds=self._request.approval_expires)
+                try:
+                    await workflow.wait_condition(lambda: not self._unjudged, timeout=patience)
+                except TimeoutError:
+                    raise _as_final(error) from error
 
     # --- a human -----------------------------------------------------------------------------
 
@@ -460,6 +480,18 @@ class ProvisionInfraWorkflow:
         """Only what waits for a decision can be planned anew."""
         if self._status != Status.AWAITING_APPROVAL or self._decision is not None:
             raise _refused(f"the run is not waiting for a decision, it is {self._status.words}.")
+
+    @workflow.update
+    async def recheck(self) -> str:
+        """Have the plan judged again, after the policies were mended."""
+        self._unjudged = False
+        return "Judging the plan again."
+
+    @recheck.validator
+    def validate_recheck(self) -> None:
+        """Only where the policies could not judge."""
+        if not self._unjudged:
+            raise _refused(f"the policies are not waiting, the run is {self._status.words}.")
 
     def _objection(self, name: str, given: DecisionInput) -> str:
         """Why a decision cannot be taken now; empty when it can."""
