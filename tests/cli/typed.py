@@ -82,13 +82,15 @@ class Terminal:
         return Said(done.returncode, done.stdout, done.stderr)
 
     @contextmanager
-    def runs(self, *words: str, log: Path) -> Iterator[subprocess.Popen[bytes]]:
+    def runs(
+        self, *words: str, log: Path, env: Mapping[str, str] | None = None
+    ) -> Iterator[subprocess.Popen[bytes]]:
         """A tprov command that runs beside the block; it is killed if it does not end by itself."""
         with log.open("wb") as sink:
             process = subprocess.Popen(
                 [*TPROV, *words],
                 cwd=self.root,
-                env=self.environment(),
+                env=self.environment(env),
                 stdin=subprocess.DEVNULL,
                 stdout=sink,
                 stderr=subprocess.STDOUT,
@@ -127,7 +129,7 @@ def until_said(log: Path, words: str, *, process: subprocess.Popen[bytes], limit
 
 
 def left_over(mark: Path, *, limit: float = 10) -> list[str]:
-    """Processes that still name a path on their command line after some seconds."""
+    """What `naming` still finds after some seconds."""
     deadline = time.monotonic() + limit
     while (found := naming(mark)) and time.monotonic() < deadline:
         time.sleep(0.1)
@@ -135,13 +137,13 @@ def left_over(mark: Path, *, limit: float = 10) -> list[str]:
 
 
 def naming(mark: Path) -> list[str]:
-    """Processes that name a path on their command line."""
+    """Processes that name a path on their command line, or inherited it as `TPROV_HOME`."""
     found = []
     for process in psutil.process_iter():
         with suppress(psutil.Error):
             if process.status() == psutil.STATUS_ZOMBIE or process.pid == os.getpid():
                 continue
             line = " ".join(process.cmdline())
-            if str(mark) in line:
+            if str(mark) in f"{line} {process.environ().get('TPROV_HOME', '')}":
                 found.append(f"{process.pid} {line[:200]}")
     return found

@@ -141,7 +141,7 @@ def _serve(place: Place, *, browser: bool, port: int) -> int:
     argv = [*arguments(place.root, port=port, browser=browser), f"--IdentityProvider.token={token}"]
     server = LabApp.initialize_server(argv=argv)
     page: dict[str, Any] = server.web_app.settings.setdefault("page_config_data", {})
-    # The check runs npm where there is a Node, which writes logs into the user's home.
+    # The build check would run npm, which writes logs into the user's home.
     page.update(buildCheck=False, buildAvailable=False)
     _say_where(place, f"http://{HOST}:{server.port}/lab?token={token}")
     server.start()
@@ -172,6 +172,8 @@ def arguments(root: Path, *, port: int, browser: bool) -> list[str]:
         "--LabApp.news_url=None",
         "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
         "--LabApp.extension_manager=readonly",
+        # It would run npm, to find language servers.
+        "--LanguageServerManager.autodetect=False",
     ]
 
 
