@@ -170,6 +170,9 @@ class Fold:
             step = self.view.step("approval")
             spans = tuple(replace(s, end=at) if s.end is None else s for s in step.spans)
             self._step("approval", state="done", ended=at, spans=spans, attempts=1)
+        going_on = status in (Status.APPLYING, Status.DESTROYING)
+        if going_on and self.view.step("approval").state == "waiting":
+            self._step("approval", state="skipped")  # nobody had to be asked
         name = _STEP_OF_STATUS.get(status)
         if name is None:
             return
@@ -196,9 +199,10 @@ class Fold:
             data = json.loads(marker.details["data"].payloads[0].data)
             name = _STEP_OF_ACTIVITY[data["activity_type"]]
             step = self.view.step(name)
-            start = step.started or at
+            # The marker is written with the next workflow task: the worker noted when it ran.
+            start, end = _moment(data["original_schedule_time"]), _moment(data["complete_time"])
             ok = not marker.HasField("failure")
-            span = Span(kind="ok" if ok else "failed", start=start, end=at, note="local activity")
+            span = Span(kind="ok" if ok else "failed", start=start, end=end, note="local activity")
             self._step(name, attempts=int(data.get("attempt", 1)), spans=(*step.spans, span))
             if ok:
                 self._step(name, state="done", ended=at)
@@ -244,6 +248,7 @@ class Fold:
             name,
             state="failed" if failed else "done",
             attempts=attempt,
+            started=step.started or started,
             ended=at,
             failure=failed,
             next_attempt=None,
@@ -392,6 +397,10 @@ def _before(spans: Sequence[Span], moment: datetime) -> tuple[Span, ...]:
     if kept and (kept[-1].end is None or kept[-1].end > moment):
         kept[-1] = replace(kept[-1], end=moment)
     return tuple(kept)
+
+
+def _moment(stamp: dict[str, int]) -> datetime:
+    return datetime.fromtimestamp(stamp["seconds"] + stamp["nanos"] / 1e9, UTC)
 
 
 def _time(stamp: Timestamp) -> datetime:

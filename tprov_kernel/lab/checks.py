@@ -6,6 +6,8 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from temporalio.api.common.v1 import Payload
 from temporalio.api.enums.v1 import TaskQueueType
@@ -14,10 +16,16 @@ from temporalio.api.workflowservice.v1 import DescribeTaskQueueRequest, GetSyste
 from temporalio.client import Client
 
 from tprov_kernel.cloud import CloudClient
+from tprov_kernel.process import Guard, clean_environment, run
 from tprov_kernel.settings import Settings
+from tprov_kernel.terraform import terraform_variables
+from tprov_kernel.toolchain import Toolchain
 from tprov_kernel.widgets.panel import PanelRow
 
 LIMIT = timedelta(seconds=3)
+
+LIMIT_OF_INIT = 60.0
+"""Seconds; the provider may come from its registry."""
 
 
 async def ask_everybody(client: Client, settings: Settings) -> list[PanelRow]:
@@ -81,3 +89,41 @@ async def _decode_one(client: Client, url: str) -> str:
     if decoded.data != plain.data:
         raise RuntimeError("it decodes with another key")
     return f"{url}, decodes what this kernel encrypts"
+
+
+CONFIGURATION = """terraform {
+  required_providers {
+    temporalcloud = { source = "temporalio/temporalcloud" }
+  }
+}
+"""
+
+
+async def versions(settings: Settings, toolchain: Toolchain, guard: Guard) -> str:
+    """Have each program say who it is: as if typed in a terminal, with the answers.
+
+    Raises:
+        ToolError: One cannot be started.
+    """
+    commands = {
+        "terraform version": (*toolchain.terraform.argv, "version"),
+        "opa version": (*toolchain.opa.argv, "version"),
+        "temporal --version": (*toolchain.temporal.argv, "--version"),
+    }
+    with TemporaryDirectory(prefix="tprov-") as folder:
+        here = Path(folder)
+        # Terraform tells a provider's version where it is installed.
+        (here / "main.tf").write_text(CONFIGURATION)
+        config = here / "terraform.rc"
+        config.write_text(toolchain.cli_config())
+        env = clean_environment(extra=terraform_variables(cli_config=config, suffix=""))
+        init = (*toolchain.terraform.argv, "init", "-no-color", "-input=false")
+        await run(guard, init, cwd=here, env=env, timeout=LIMIT_OF_INIT)
+        told: list[str] = []
+        for typed, argv in commands.items():
+            done = await run(guard, argv, cwd=here, env=env, timeout=LIMIT_OF_INIT)
+            words = (done.stdout or done.stderr).decode(errors="replace").strip()
+            if typed.startswith("opa"):  # which goes on to tell how it was built
+                words = words.partition("\n")[0]
+            told.append(f"$ {typed}\n{words}")
+    return "\n\n".join(told)

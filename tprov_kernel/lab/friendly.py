@@ -1,19 +1,30 @@
-"""A failure in a cell is one sentence with a remedy, not a stack trace."""
+"""A failure in a cell is one sentence with a remedy, not a stack trace; an interrupt is no failure.
+
+IPython hands these exceptions to us in place of its own display. The cell still counts as failed,
+so that 'Run All' stops there, and nbclient too.
+"""
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 from IPython.core.getipython import get_ipython
-from IPython.display import HTML, display
 
 from tprov_kernel.errors import TprovError
+from tprov_kernel.lab.output import show_html
 from tprov_kernel.lab.place import find_place
-from tprov_kernel.widgets.panel import error_html
+from tprov_kernel.widgets.panel import error_html, note_html
+
+INTERRUPTED = (
+    "Interrupted. Runs go on without this cell: they live on the Temporal server."
+    " Run the cell again at any time."
+)
 
 
 class RunFirst(TprovError):
@@ -21,15 +32,20 @@ class RunFirst(TprovError):
 
 
 def install() -> None:
-    """Show our own errors, and a name that an earlier cell makes, as a sentence; others as ever."""
+    """Show our own errors, an interrupt, and a name that an earlier cell makes, as a sentence.
+
+    Everything else is shown as ever.
+    """
     shell = get_ipython()
     if shell is not None:
-        shell.set_custom_exc((TprovError, NameError), _show)
+        shell.set_custom_exc(
+            (TprovError, NameError, KeyboardInterrupt, asyncio.CancelledError), _show
+        )
 
 
 def show(error: TprovError) -> None:
     """Put the sentence and its remedy into the running cell."""
-    display(HTML(error_html(error)))
+    show_html(error_html(error), str(error))
 
 
 def _show(
@@ -40,15 +56,26 @@ def _show(
     tb_offset: int | None = None,
 ) -> list[str]:
     if isinstance(error, NameError):
-        first = _run_first(error, find_place().path)
-        if first is None:
-            shell.showtraceback((kind, error, trace), tb_offset=tb_offset)
-            return []
-        error = first
+        error = _run_first(error, find_place().path) or error
     if isinstance(error, TprovError):
         show(error)
         return [str(error)]
+    if isinstance(error, (KeyboardInterrupt, asyncio.CancelledError)) and _is_ours(trace):
+        show_html(note_html(INTERRUPTED), INTERRUPTED)
+        return [INTERRUPTED]
+    shell.showtraceback((kind, error, trace), tb_offset=tb_offset)
     return []
+
+
+def _is_ours(trace: TracebackType | None) -> bool:
+    """Whether it happened while a cell waited for us; its own code is shown where it stood."""
+    return any(name.startswith("tprov_kernel.") for name in _modules(trace))
+
+
+def _modules(trace: TracebackType | None) -> Iterator[str]:
+    while trace is not None:
+        yield trace.tb_frame.f_globals.get("__name__", "")
+        trace = trace.tb_next
 
 
 def _run_first(error: NameError, notebook: Path | None) -> RunFirst | None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Sequence
-from html import escape
+from dataclasses import dataclass
+from typing import Any
 
 from temporalio.api.common.v1 import Payload
 from temporalio.api.enums.v1 import EventType
@@ -13,12 +14,60 @@ from temporalio.api.history.v1 import HistoryEvent
 from temporalio.client import Client, WorkflowHandle
 
 from tprov_kernel.runs import payloads_in
+from tprov_kernel.widgets.style import adaptive as ink
+from tprov_kernel.widgets.words import esc, link_target
 
 Row = tuple[str, str, str]
 """Title, the payload as it is stored, the payload as it is read."""
 
-SHOWN = 2000
-"""Characters of a payload that are shown."""
+SHOWN = 120
+"""Characters of a long text in a payload that are shown."""
+
+LINES = 40
+"""Lines of a payload that are shown."""
+
+_SPEAKING = {
+    EventType.EVENT_TYPE_WORKFLOW_EXECUTION_STARTED,
+    EventType.EVENT_TYPE_WORKFLOW_EXECUTION_SIGNALED,
+    EventType.EVENT_TYPE_WORKFLOW_EXECUTION_UPDATE_ACCEPTED,
+    EventType.EVENT_TYPE_WORKFLOW_EXECUTION_COMPLETED,
+    EventType.EVENT_TYPE_WORKFLOW_EXECUTION_FAILED,
+}
+"""Events, besides completed activities, whose payloads tell something."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class WebUI:
+    """Where a run is in Temporal's Web UI.
+
+    Attributes:
+        url: Its address; empty where there is no Web UI.
+        framed: Its path on this very Jupyter server, through jupyter-server-proxy; empty where
+            that does not serve it. Only there it may be framed, and it works from afar.
+    """
+
+    url: str = ""
+    framed: str = ""
+
+
+def web_ui_html(web: WebUI, *, height: int) -> str:
+    """A link, and below it the page itself where it may be framed.
+
+    The page takes the focus when it has loaded, in the middle of what a person types: it is inert
+    until the mouse is over it.
+    """
+    link = f'<a{ink("link")} href="{link_target(web.url)}" target="_blank">Temporal Web UI</a>'
+    if not web.framed:
+        return f"<div{ink('base')}>{link}</div>"
+    style = f"width:100%;height:{height}px;border:0;display:block"
+    frame = (
+        f'<iframe src="{link_target(web.framed)}" title="Temporal Web UI" inert style="{style}">'
+    )
+    wake = "this.querySelector('iframe').inert=false"
+    return (
+        f"<div{ink('base frame')}><div{ink('pad')}>{link}</div>"
+        f'<div onpointerenter="{wake}">{frame}</iframe></div></div>'
+    )
 
 
 async def fetch_events(handle: WorkflowHandle[object, object]) -> list[HistoryEvent]:
@@ -50,54 +99,91 @@ def words_of(event: HistoryEvent) -> tuple[str, str]:
 
 def events_html(events: Sequence[HistoryEvent], *, only: str = "") -> str:
     """A table of events, or of those whose words contain ``only``."""
-    rows = []
     start = events[0].event_time.ToDatetime() if events else None
+    rows = []
     for event in events:
         kind, about = words_of(event)
         if start is None or only.lower() not in f"{kind} {about}".lower():
             continue
         at = (event.event_time.ToDatetime() - start).total_seconds()
-        cells = (str(event.event_id), f"{at:.2f} s", kind, about)
-        tds = "".join(
-            f'<td style="text-align:left;padding:1px 12px">{escape(c)}</td>' for c in cells
-        )
-        rows.append(f"<tr>{tds}</tr>")
-    heads = "".join(
-        f'<th style="text-align:left;padding:1px 12px">{h}</th>'
-        for h in ("Id", "After", "Event", "About")
-    )
-    return f"<table><thead><tr>{heads}</tr></thead><tbody>{''.join(rows)}</tbody></table>"
+        cells = f"<td{ink('td muted nowrap')}>{event.event_id}</td>"
+        cells += f"<td{ink('td muted nowrap')}>{at:.2f} s</td>"
+        cells += f"<td{ink('td')}>{esc(kind)}</td><td{ink('td')}>{esc(about)}</td>"
+        rows.append(f"<tr>{cells}</tr>")
+    found = f"{len(rows)} of {len(events)} events" + (f" say “{only}”" if only else "")
+    heads = "".join(f"<th{ink('th')}>{h}</th>" for h in ("Id", "After", "Event", "About"))
+    body = f"<thead><tr>{heads}</tr></thead><tbody>{''.join(rows)}</tbody>"
+    table = f"<table{ink('table')}>{body}</table>"
+    lead = f"<div{ink('muted small gap')}>{esc(found)}</div>"
+    return f"<div{ink('base frame')}><div{ink('pad')}>{lead}{table if rows else ''}</div></div>"
 
 
 async def payload_rows(
     client: Client, events: Sequence[HistoryEvent], *, most: int = 6
 ) -> list[Row]:
-    """A few payloads of a history, as they are stored beside as they are read."""
-    rows: list[Row] = []
+    """A few payloads of a history, as they are stored beside as they are read.
+
+    One an event, the first ones and the last: a run's request, and what came of it.
+    """
+    names: dict[int, str] = {}
+    found: list[tuple[str, Payload]] = []
     for event in events:
         kind, about = words_of(event)
-        for payload in payloads_in(event):
-            if payload.metadata.get("type") or len(rows) == most:
-                continue  # search attributes are never encrypted, and shown elsewhere
-            title = f"event {event.event_id}, {kind}" + (f", {about}" if about else "")
-            rows.append((title, _stored(payload), await _read(client, payload)))
-    return rows
+        if event.HasField("activity_task_scheduled_event_attributes"):
+            names[event.event_id] = about
+            continue
+        if event.HasField("activity_task_completed_event_attributes"):
+            done = event.activity_task_completed_event_attributes
+            about = names.get(done.scheduled_event_id, "")
+        elif event.event_type not in _SPEAKING:
+            continue
+        else:
+            about = ""
+        # Search attributes carry a type: they are never encrypted, and shown elsewhere.
+        said = [p for p in payloads_in(event) if not p.metadata.get("type")]
+        if said:
+            found.append(
+                (f"Event {event.event_id}, {kind}" + (f", {about}" if about else ""), said[0])
+            )
+    chosen = found if len(found) <= most else [*found[: most - 1], found[-1]]
+    return [(title, _stored(payload), await _read(client, payload)) for title, payload in chosen]
 
 
 def _stored(payload: Payload) -> str:
-    metadata = {k: v.decode(errors="replace") for k, v in sorted(payload.metadata.items())}
+    metadata = {name: _text(value) for name, value in sorted(payload.metadata.items())}
     data = base64.b64encode(payload.data).decode()
-    return _cut(json.dumps({"metadata": metadata, "data": data}, indent=2))
+    return json.dumps({"metadata": metadata, "data": _short(data)}, indent=2, ensure_ascii=False)
+
+
+def _text(value: bytes) -> str:
+    """A header of a payload: readable where it is text, else as the API's JSON has it."""
+    try:
+        words = value.decode()
+    except ValueError:
+        words = ""
+    return words if words.isprintable() and words else base64.b64encode(value).decode()
 
 
 async def _read(client: Client, payload: Payload) -> str:
     codec = client.data_converter.payload_codec
     plain = (await codec.decode([payload]))[0] if codec else payload
     try:
-        return _cut(json.dumps(json.loads(plain.data), indent=2, ensure_ascii=False))
+        value = json.loads(plain.data)
     except ValueError:
-        return _cut(plain.data.decode(errors="replace"))
+        return _short(plain.data.decode(errors="replace"))
+    lines = json.dumps(_shorter(value), indent=2, ensure_ascii=False).splitlines()
+    left = len(lines) - LINES
+    return "\n".join(lines if left <= 0 else [*lines[:LINES], f"… {left} more lines"])
 
 
-def _cut(text: str) -> str:
-    return text if len(text) <= SHOWN else f"{text[:SHOWN]} ... ({len(text):,} characters)"
+def _shorter(value: Any) -> Any:
+    """The same, with long texts cut: a sealed snapshot would fill the page."""
+    if isinstance(value, dict):
+        return {name: _shorter(item) for name, item in value.items()}
+    if isinstance(value, list):
+        return [_shorter(item) for item in value]
+    return _short(value) if isinstance(value, str) else value
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= SHOWN + 40 else f"{text[:SHOWN]} … ({len(text):,} characters)"

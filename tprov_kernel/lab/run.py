@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import base64
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
@@ -11,24 +10,25 @@ from concurrent.futures import TimeoutError as FutureTimeout
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from html import escape
 from time import monotonic
 from typing import Literal
 
-from IPython.display import HTML, IFrame, display
 from temporalio.client import Client
 
 from tprov_kernel import runs
 from tprov_kernel.errors import DecisionRefused, TprovError
-from tprov_kernel.lab.looks import events_html, fetch_events, payload_rows
+from tprov_kernel.lab.looks import WebUI, events_html, fetch_events, payload_rows, web_ui_html
+from tprov_kernel.lab.output import show_html
 from tprov_kernel.lab.runtime import Runtime
 from tprov_kernel.messages import Status, progress_of
 from tprov_kernel.observe import RunView
 from tprov_kernel.watch import Watcher
 from tprov_kernel.widgets.card import RunCard
-from tprov_kernel.widgets.live import payload
-from tprov_kernel.widgets.plan import plan_html
-from tprov_kernel.widgets.timeline import timeline_svg
+from tprov_kernel.widgets.parts import policy
+from tprov_kernel.widgets.payloads import payloads_html
+from tprov_kernel.widgets.plan import plan_html, plan_text
+from tprov_kernel.widgets.style import adaptive
+from tprov_kernel.widgets.timeline import timeline_img, timeline_words
 
 Via = Literal["signal", "update"]
 
@@ -61,9 +61,8 @@ class Run:
         stack: Its stack's name.
         via: Whether the card's buttons decide by signal or by update.
         headless: Nobody is there to press buttons: the autopilot does.
-        links: What the card's foot links to.
+        web: Where the run is in the Web UI.
         worker: Identity of this kernel's worker.
-        frame: The Web UI may be framed: it is served by this Jupyter.
         on_view: Told of every change, for `tprov play`.
     """
 
@@ -76,9 +75,8 @@ class Run:
         stack: str,
         via: Via,
         headless: bool,
-        links: list[tuple[str, str]],
+        web: WebUI,
         worker: str,
-        frame: bool,
         on_view: Callable[[RunView], None] = lambda _: None,
     ) -> None:
         self.stack = stack
@@ -87,10 +85,9 @@ class Run:
         self.via: Via = via
         self._runtime = runtime
         self._client = client
-        self._frame = frame
         self._handle = handle
         self._headless = headless
-        self._links = links
+        self._web = web
         self._worker = worker
         self._on_view = on_view
         self._card: RunCard | None = None
@@ -159,44 +156,42 @@ class Run:
         plan = self.view.plan
         if plan is None:
             raise NotReached(f"{self.workflow_id} has no plan yet.", remedy="Wait for it.")
-        _show(plan_html(plan, live=False))
+        show_html(plan_html(plan, live=False), plan_text(plan))
 
     def policy(self) -> None:
-        """Show what the policies say, in OPA's own words."""
+        """Show what the policies say: findings, and OPA's own words."""
         verdict = self.view.verdict
         if verdict is None:
             raise NotReached(f"{self.workflow_id} was not judged yet.", remedy="Wait for it.")
-        print(verdict.text)
+        said = policy(verdict, adaptive, unfold=True)
+        html = f"<div{adaptive('base frame')}><div{adaptive('pad')}>{said}</div></div>"
+        show_html(html, verdict.text)
 
     def timeline(self) -> None:
         """Draw what happened when: attempts, waits, and the time that people took."""
         view = self.view
-        picture = timeline_svg(view, now=view.ended or datetime.now(UTC), live=False)
-        data = base64.b64encode(picture.encode()).decode()
-        words = f"Timeline of {view.workflow_id}: {view.status.words}."
-        _show(f'<img alt="{escape(words)}" src="data:image/svg+xml;base64,{data}">')
+        now = view.ended or datetime.now(UTC)
+        show_html(timeline_img(view, now=now), timeline_words(view, now=now))
 
     def events(self, only: str = "") -> None:
         """Show the history's events as a table, or those whose words contain ``only``."""
-        _show(events_html(self._runtime.call(fetch_events(self._handle)), only=only))
+        events = self._runtime.call(fetch_events(self._handle))
+        show_html(events_html(events, only=only), f"{len(events)} events")
 
     def payloads(self, most: int = 3) -> None:
         """Show a few payloads, as they are stored beside as they are read."""
         rows = self._runtime.call(self._payload_rows(most))
-        _show("".join(payload(*row) for row in rows))
+        words = "\n\n".join("\n".join(row) for row in rows)
+        show_html(payloads_html(rows), words)
 
     async def _payload_rows(self, most: int) -> list[tuple[str, str, str]]:
         return await payload_rows(self._client, await fetch_events(self._handle), most=most)
 
     def web_ui(self, *, height: int = 520) -> None:
         """Show the same run in Temporal's own Web UI, in a frame where that is possible."""
-        if not self._links:
+        if not self._web.url:
             raise NotReached("There is no Web UI here.")
-        label, url = self._links[0]
-        if self._frame:
-            display(IFrame(url, width="100%", height=height))
-        else:
-            _show(f'<a href="{escape(url)}" target="_blank">{escape(label)}</a>')
+        show_html(web_ui_html(self._web, height=height), f"Temporal Web UI: {self._web.url}")
 
     def approve(self, reason: str = "", *, review: str = "") -> str:
         """Approve what waits, as the button does; returns what came of it."""
@@ -236,9 +231,10 @@ class Run:
     def as_card(self) -> RunCard:
         """The run's card, not displayed."""
         if self._card is None:
+            link = self._web.framed or self._web.url
             self._card = RunCard(
                 decide=lambda verb, reason, review: self._submit_decision(verb, reason, review),
-                links=self._links,
+                links=[("Open in Temporal Web UI", link)] if link else [],
                 cli=f"temporal workflow show --workflow-id {self.workflow_id}",
                 own_worker=self._worker,
             )
@@ -315,10 +311,6 @@ class Run:
         with suppress(FutureTimeout):
             card.reason.value = "approved by the autopilot: nobody is here to press the button"
             card.approve.click()
-
-
-def _show(html: str) -> None:
-    display(HTML(html))
 
 
 def _ending(view: RunView) -> str:

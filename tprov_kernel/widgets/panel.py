@@ -64,6 +64,7 @@ class PanelModel:
         tools: What it runs with.
         links: Label and address.
         ignored: Names of ambient variables that local mode ignores.
+        notes: What else is good to know, a sentence each.
         leftovers: What earlier runs left, a sentence each.
         runs: Open runs.
         seconds: How long opening took; None leaves it out.
@@ -75,6 +76,7 @@ class PanelModel:
     tools: tuple[PanelRow, ...] = ()
     links: tuple[tuple[str, str], ...] = ()
     ignored: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
     leftovers: tuple[str, ...] = ()
     runs: tuple[OpenRun, ...] = ()
     seconds: float | None = None
@@ -93,10 +95,10 @@ def panel_html(model: PanelModel) -> str:
         f"<div{ink('pad edge')}><b{ink(tone)}>{sign}</b> <span{ink('name')}>{esc(model.title)}"
         f"</span> &ensp;<span{ink('muted')}>{esc(model.target)}{took}</span></div>"
     )
-    notes = _ignored(model.ignored) + "".join(_line(text) for text in model.leftovers)
+    known = "".join(_note(text) for text in model.notes)
+    notes = _ignored(model.ignored) + "".join(_line(text) for text in model.leftovers) + known
     sections = (
-        _table("Services", model.services),
-        _table("Tools", model.tools),
+        _table((*model.services, *_in_one_row(model.tools))),
         f"<div{ink('section')}>{notes}</div>" if notes else "",
         _runs(model.runs),
         _links(model.links),
@@ -111,15 +113,35 @@ def error_html(error: TprovError) -> str:
     return f'<div role="alert"{ink("base banner bad-box")}>{lead}{remedy}</div>'
 
 
-def _table(title: str, rows: tuple[PanelRow, ...]) -> str:
+def opening_html(doing: str) -> str:
+    """What the cell says while the lab opens."""
+    words = f"<span{ink('muted')}>{esc(doing)} …</span>"
+    lead = f"<div{ink('pad')}><b{ink('busy')}>●</b> <span{ink('name')}>Opening your lab</span>"
+    return f"<div{ink('base frame')}>{lead} &ensp;{words}</div></div>"
+
+
+def note_html(text: str) -> str:
+    """A sentence that is no failure, in a quiet box."""
+    return f'<div role="status"{ink("base banner quiet-box")}>{prose(text, ink("code"))}</div>'
+
+
+def _in_one_row(tools: tuple[PanelRow, ...]) -> tuple[PanelRow, ...]:
+    """Tools that are well need no row each; one that is not brings its remedy."""
+    if not tools or any(tool.state != "ok" for tool in tools):
+        return tools
+    listed = ", ".join(f"{t.name} {t.version} ({t.detail})" for t in tools)
+    return (PanelRow(name="Tools", detail=listed),)
+
+
+def _table(rows: tuple[PanelRow, ...]) -> str:
     if not rows:
         return ""
-    body = "".join(_row(row) for row in rows)
-    table = f"<table{ink('table')}><tbody>{body}</tbody></table>"
-    return f"<div{ink('pad')}><div{ink('title')}>{title}</div>{table}</div>"
+    versions = any(row.version for row in rows)
+    body = "".join(_row(row, versions=versions, last=row is rows[-1]) for row in rows)
+    return f"<div{ink('pad')}><table{ink('table')}><tbody>{body}</tbody></table></div>"
 
 
-def _row(row: PanelRow) -> str:
+def _row(row: PanelRow, *, versions: bool, last: bool) -> str:
     sign, tone = _SIGN[row.state]
     words = {"ok": "", "warn": "look at this: ", "missing": "missing: "}[row.state]
     detail = esc(row.detail)
@@ -130,10 +152,11 @@ def _row(row: PanelRow) -> str:
         if row.remedy
         else ""
     )
+    td = "td bare" if last else "td"
+    version = f"<td{ink(f'{td} nowrap code tenth')}>{esc(row.version)}</td>" if versions else ""
     return (
-        f"<tr><td{ink('td nowrap third')}><b{ink(tone)}>{sign}</b> {esc(row.name)}</td>"
-        f"<td{ink('td nowrap code tenth')}>{esc(row.version)}</td>"
-        f"<td{ink('td muted')}>{detail}{remedy}</td></tr>"
+        f"<tr><td{ink(f'{td} nowrap fifth')}><b{ink(tone)}>{sign}</b> {esc(row.name)}</td>"
+        f"{version}<td{ink(f'{td} muted')}>{detail}{remedy}</td></tr>"
     )
 
 
@@ -143,6 +166,10 @@ def _ignored(names: tuple[str, ...]) -> str:
     listed = ", ".join(names)
     verb, them = ("is", "it") if len(names) == 1 else ("are", "them")
     return _line(f"{listed} {verb} set; local mode ignores {them}.")
+
+
+def _note(text: str) -> str:
+    return f"<div{ink('muted')}>{prose(text, ink('code'))}</div>"
 
 
 def _line(text: str) -> str:

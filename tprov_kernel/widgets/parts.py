@@ -172,7 +172,8 @@ def review_text(view: RunView, now: datetime, ink: Ink) -> str:
 def finding(found: Finding, ink: Ink) -> str:
     """One finding in two lines: level, address, message; the remedy."""
     level = f"<b{ink(LEVEL_TONE[found.level])}>{esc(found.level)}</b>"
-    where = f" · <span{ink('code')}>{esc(found.address)}</span>" if found.address else ""
+    unsaid = found.address and found.address not in found.message
+    where = f" · <span{ink('code')}>{esc(found.address)}</span>" if unsaid else ""
     remedy = f"<br>Remedy: {prose(found.remedy, ink('code'))}" if found.remedy else ""
     return f"{level}{where} · {prose(found.message, ink('code'))}{remedy}"
 
@@ -214,8 +215,8 @@ def _decision(item: Decision, ink: Ink) -> str:
 # --- policy, outputs, foot -------------------------------------------------------------------
 
 
-def policy(verdict: Verdict | None, ink: Ink) -> str:
-    """The findings as a table, then OPA's own words."""
+def policy(verdict: Verdict | None, ink: Ink, *, unfold: bool = False) -> str:
+    """The findings as a table, then OPA's own words, folded away unless asked for."""
     if verdict is None:
         return f"<div{ink('muted')}>No policy has judged yet.</div>"
     bundle = short_digest(verdict.bundle_digest)
@@ -226,7 +227,8 @@ def policy(verdict: Verdict | None, ink: Ink) -> str:
     text = ""
     if verdict.text:
         lead_in = f"<summary{ink('muted small')}>In OPA's own words</summary>"
-        text = f"<details>{lead_in}<pre{ink('pre')}>{esc(verdict.text)}</pre></details>"
+        state = " open" if unfold else ""
+        text = f"<details{state}>{lead_in}<pre{ink('pre')}>{esc(verdict.text)}</pre></details>"
     return lead + table + text
 
 
@@ -249,7 +251,7 @@ def outputs(values: Mapping[str, str], ink: Ink) -> str:
     if not values:
         return ""
     rows = "".join(
-        f"<tr><td{ink('td nowrap muted')}>{esc(name)}</td>"
+        f"<tr><td{ink('td nowrap muted fifth')}>{esc(name)}</td>"
         f"<td{ink('td code wrap')}>{esc(_plain(text))}</td></tr>"
         for name, text in values.items()
     )

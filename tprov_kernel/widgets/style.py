@@ -78,8 +78,8 @@ RULES: dict[str, str] = {
     "background:$ground;white-space:pre;overflow-x:auto",
     "wrap": "white-space:pre-wrap;overflow-wrap:anywhere",
     "link": "color:$link;text-decoration:underline;text-underline-offset:2px",
-    "table": "border-collapse:collapse;table-layout:auto;width:100%;font-size:13px;color:$text;"
-    "background:$ground",
+    "table": "border-collapse:collapse;table-layout:auto;width:100%;margin:0;font-size:13px;"
+    "color:$text;background:$ground",
     # A ground for every cell: JupyterLab stripes the rows of tables, which would lie on top.
     "th": "background:$ground;text-align:left;font-weight:600;font-size:12px;color:$muted;"
     "padding:4px 12px 4px 0;"
@@ -88,8 +88,11 @@ RULES: dict[str, str] = {
     "vertical-align:top;overflow-wrap:anywhere",
     "nowrap": "white-space:nowrap",
     "third": "width:30%",
-    "half": "width:48%",
+    "fifth": "width:20%",
+    "half": "width:50%",
+    "fixed": "table-layout:fixed",
     "tenth": "width:14%",
+    "bare": "border-bottom:0",
     "chip": "display:inline-block;font-weight:700;border-radius:999px;padding:2px 12px;"
     "border:1px solid;white-space:nowrap",
     "banner": "padding:8px 12px;border:1px solid;border-left-width:4px;border-radius:5px;"

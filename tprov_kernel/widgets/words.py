@@ -177,12 +177,19 @@ def step_note(step: StepView, view: RunView, now: datetime) -> str:
     elif step.state == "asking":
         words = [f"asks since {clock(step.started)}" if step.started else "asks"]
     elif step.state == "done":
-        words = [took if step.started else "", step.note, attempts]
+        words = [_worked(step) or (took if step.started else ""), step.note, attempts]
     elif step.state == "failed":
         words = ["failed", attempts, step.note]
     elif step.state == "skipped":
         words = [step.note or "not needed"]
     return " · ".join(w for w in words if w)
+
+
+def _worked(step: StepView) -> str:
+    """How long a step's attempts took, from the first one's begin: a pause before is none of it."""
+    if not step.spans:
+        return ""
+    return duration(between(step.spans[0].start, step.spans[-1].end or step.ended))
 
 
 def next_in(step: StepView, now: datetime) -> str:

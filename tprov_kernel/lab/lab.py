@@ -1,0 +1,487 @@
+"""What the set-up cell gives: start runs, wait for them, look at what is there, tidy up."""
+
+from __future__ import annotations
+
+import os
+import textwrap
+import threading
+import time
+from collections.abc import Callable, Coroutine, Mapping
+from concurrent.futures import Future
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+from urllib.parse import urlsplit
+
+from tprov_kernel.errors import ServiceError, StackError, TprovError
+from tprov_kernel.lab import output
+from tprov_kernel.lab.place import Place
+from tprov_kernel.lab.runtime import Runtime, at_exit
+from tprov_kernel.lab.worker import KernelWorker
+from tprov_kernel.settings import Settings, Target, remote_settings, workspace_root
+from tprov_kernel.widgets.panel import opening_html, panel_html
+
+if TYPE_CHECKING:
+    from temporalio.client import Client
+    from temporalio.worker import Worker
+
+    from tprov_kernel.activities import ActivityFunction
+    from tprov_kernel.cloud import CloudObject
+    from tprov_kernel.lab.looks import WebUI
+    from tprov_kernel.lab.run import Run, Via
+    from tprov_kernel.lab.scenarios import Scenarios
+    from tprov_kernel.payloads.keyring import KeyRing
+    from tprov_kernel.process import Guard
+    from tprov_kernel.services import Services, ServicesInfo
+    from tprov_kernel.toolchain import Toolchain
+    from tprov_kernel.widgets.panel import PanelRow
+
+T = TypeVar("T")
+
+LIVE_PACE = 0.8
+"""Seconds of pause before each step when somebody watches; 0 headless."""
+
+OPEN = "Your lab is open"
+
+DEMO_HEARTBEAT = 5.0
+"""Seconds without a sign of life after which a step of a demo counts as lost."""
+
+
+class Lab:
+    """What the set-up cell gives: start runs, restart the worker, look at the cloud.
+
+    Use `open_lab`, which makes one per kernel.
+    """
+
+    def __init__(self, place: Place, *, target: Target, pace: float | None) -> None:
+        began = time.monotonic()
+        self.place = place
+        self.pace = pace if pace is not None else (0.0 if place.headless else LIVE_PACE)
+        self.runs: list[Run] = []
+        self.seconds: float | None = None
+        self._closed = threading.Event()
+        self._starting: list[Future[Run]] = []
+        self._held: Mapping[str, list[str]] = {}
+        self._troubles: dict[str, str] = {}
+        self._title = ""
+        self._panel = output.Place()
+        self._runtime = Runtime()
+        self._worker = KernelWorker(self._runtime, tell=lambda said: self._tell("worker", said))
+        self._services: Services | None = None
+        self._on_view: Callable[[Any], None] = _reporter()
+        self._say("Looking for the tools")
+        from tprov_kernel.process import Guard
+        from tprov_kernel.toolchain import find_toolchain
+
+        self._guard: Guard = Guard()
+        at_exit(self.close)
+        try:
+            self.toolchain: Toolchain = find_toolchain()
+            root = workspace_root()
+            opening = self._open_remote if target == "remote" else self._open_local
+            self.settings: Settings = opening(root)
+            self._say("Starting the worker")
+            self._connect()
+            self.restart_worker()
+        except BaseException:
+            if self._panel.is_shown:
+                self._panel.show("", "The lab is not open.")
+            self.close()
+            raise
+        self.seconds = time.monotonic() - began
+
+    # --- opening -----------------------------------------------------------------------------
+
+    def _open_remote(self, root: Path) -> Settings:
+        settings = remote_settings(os.environ, root=root)
+        return replace(settings, task_queue=f"{settings.task_queue}-{self.place.name}")
+
+    def _open_local(self, root: Path) -> Settings:
+        from tprov_kernel.lab.opening import find_services
+        from tprov_kernel.services import local_settings
+
+        if self.place.attached:
+            self._say("Looking for the services of this JupyterLab")
+            opening = self._runtime.submit(find_services(root))
+        else:
+            self._say("Starting the Temporal server, the codec server and the Cloud API stand-in")
+            opening = self._runtime.submit(self._open_services(root))
+        _import_heavy_modules()  # while the services start
+        info, home = self._runtime.result(opening)
+        settings = local_settings(info, root=root, home=home, environ=os.environ)
+        return replace(settings, task_queue=f"{settings.task_queue}-{self.place.name}")
+
+    async def _open_services(self, root: Path) -> tuple[ServicesInfo, Path]:
+        from tprov_kernel.lab.care import look_after
+        from tprov_kernel.lab.opening import open_private
+
+        self._services, home = await open_private(
+            self.place, root, guard=self._guard, toolchain=self.toolchain, progress=self._say
+        )
+        look_after(self._services, tell=self._tell)
+        return self._services.info, home
+
+    def _connect(self) -> None:
+        from tprov_kernel.connect import connect, me
+        from tprov_kernel.payloads.keyring import KeyRing
+        from tprov_kernel.services import environment_for_terminal
+
+        self.identity = me(f"kernel {self.place.name}")
+        self.key_ring: KeyRing = KeyRing.load_or_create(self.settings.key_ring)
+        self.client: Client = self._runtime.call(
+            connect(self.settings, self.key_ring, identity=self.identity)
+        )
+        if self.settings.target == "local":
+            # So that `!temporal ...` in a cell meets this server, and no other.
+            os.environ.update(environment_for_terminal(self.settings, toolchain=self.toolchain))
+
+    def _say(self, doing: str) -> None:
+        """While it opens: tell what is waited for, where the panel will be."""
+        if not self.place.headless:
+            doing = doing.removesuffix(".")
+            self._panel.show(opening_html(doing), doing)
+
+    # --- the worker --------------------------------------------------------------------------
+
+    def restart_worker(self, **replaced: ActivityFunction) -> None:
+        """Stop the worker and start it again, with these functions in place of its own.
+
+        Args:
+            replaced: Activity name to a plain function: ``terraform_plan=my_broken_plan``.
+                Without any, the worker has its own again.
+        """
+        from tprov_kernel.activities import Activities
+        from tprov_kernel.connect import build_worker
+
+        activities = Activities(
+            settings=self.settings,
+            toolchain=self.toolchain,
+            key_ring=self.key_ring,
+            guard=self._guard,
+        )
+
+        def build() -> Worker:
+            return build_worker(
+                self.client,
+                activities,
+                task_queue=self.settings.task_queue,
+                identity=self.identity,
+                replaced=replaced,
+            )
+
+        self._worker.start(build)
+
+    def stop_worker(self) -> None:
+        """Stop the worker of this kernel; runs stay where they are."""
+        self._worker.stop()
+
+    # --- runs --------------------------------------------------------------------------------
+
+    def start(
+        self,
+        stack: str,
+        *,
+        config: str,
+        via: Via = "update",
+        again: bool = False,
+        **variables: Any,
+    ) -> Run:
+        """Start a run on a stack, or give the one that is open on it.
+
+        A stack that still holds objects of an earlier run is left alone: the new run is on
+        ``<stack>-2``, and so on, unless ``again`` asks for the very same stack.
+
+        Args:
+            stack: The stack's name.
+            config: The root module's directory, here or below the workspace.
+            via: Whether the card's buttons decide by ``signal`` or by ``update``.
+            again: Run on this very stack, whatever it holds.
+            variables: Values for the configuration's variables.
+
+        Raises:
+            StackError: The name is no name.
+            ConfigurationError: The directory is no configuration, or a variable is not declared.
+        """
+        return self._call(self._start(stack, config, via, again, variables))
+
+    async def _start(
+        self, stack: str, config: str, via: Via, again: bool, variables: Mapping[str, Any]
+    ) -> Run:
+        from tprov_kernel import runs
+
+        directory = runs.resolve_directory(config, root=self.settings.root)
+        if not again:
+            stack = await self._free_stack(stack)
+        if await runs.is_open(self.client, stack):
+            print(f"A run is open on stack {stack!r} already: here it is.")
+            return await self._run(await runs.run_of(self.client, stack), stack, via)
+        handle = await runs.start_run(
+            self.client,
+            stack=stack,
+            directory=directory,
+            shown_as=config,
+            key_ring=self.key_ring,
+            task_queue=self.settings.task_queue,
+            variables=variables,
+            pace=self.pace,
+            heartbeat=DEMO_HEARTBEAT,
+        )
+        return await self._run(runs.bound(self.client, handle), stack, via)
+
+    async def _free_stack(self, stack: str) -> str:
+        """The first of stack, stack-2, ... that is open (here it is) or holds nothing."""
+        from tprov_kernel import runs
+        from tprov_kernel.stacks import check_name, held_objects
+
+        for number in range(1, 1000):
+            name = check_name(stack if number == 1 else f"{stack}-{number}")
+            held = held_objects(self.settings.stacks, name)
+            if not held or await runs.is_open(self.client, name):
+                return name
+            print(
+                f"Stack {name!r} holds {len(held)} object{'s' * (len(held) > 1)} of an earlier run;"
+                " it is left alone. `lab.tidy_up()` removes what earlier runs made."
+            )
+        raise StackError(f"Too many stacks are called {stack!r}.", remedy="Use `tprov reset`.")
+
+    def run(self, stack: str, *, via: Via = "update") -> Run:
+        """Give the last run on a stack, open or closed.
+
+        Raises:
+            StackError: There was none.
+        """
+        return self._call(self._last_run(stack, via))
+
+    async def _last_run(self, stack: str, via: Via) -> Run:
+        from tprov_kernel import runs
+
+        return await self._run(await runs.run_of(self.client, stack), stack, via)
+
+    async def _run(self, handle: Any, stack: str, via: Via) -> Run:
+        from tprov_kernel.lab.run import Run
+
+        for known in self.runs:
+            if known.run_id == handle.run_id and known.via == via:
+                return known
+        made = Run(
+            runtime=self._runtime,
+            client=self.client,
+            handle=handle,
+            stack=stack,
+            via=via,
+            headless=self.place.headless,
+            web=self._web(handle.id, handle.run_id),
+            worker=self.identity,
+            on_view=self._on_view,
+        )
+        self.runs.append(made)
+        return made
+
+    def start_soon(self, stack: str, *, config: str, via: Via) -> Future[Run]:
+        """The same as `start`, for a button: returns at once; `wait` waits for it too."""
+        starting = self._runtime.submit(self._start(stack, config, via, False, {}))
+        self._starting.append(starting)
+        return starting
+
+    def wait(self, *, timeout: float = 600.0) -> None:
+        """Wait until every run that was started here is over; says how each one ended."""
+        self._wait_for_buttons()
+        if not self.runs:
+            print("No run was started here yet.")
+        for run in self.runs:
+            print(run.wait_until_closed(timeout=timeout))
+
+    def _wait_for_buttons(self) -> None:
+        starting, self._starting = self._starting, []
+        for started in starting:
+            with suppress(TprovError):  # said at its button
+                self._runtime.result(started)
+
+    def destroy(self, stack: str) -> Run:
+        """Start a run that destroys what a stack holds.
+
+        Raises:
+            StackError: There was no run on the stack.
+            StackBusy: A run is open on it.
+        """
+        return self._call(self._destroy(stack))
+
+    async def _destroy(self, stack: str) -> Run:
+        from tprov_kernel import runs
+
+        handle = await runs.start_destroy(
+            self.client, stack=stack, task_queue=self.settings.task_queue, pace=0.0
+        )
+        return await self._run(runs.bound(self.client, handle), stack, "update")
+
+    def tidy_up(self) -> None:
+        """Show what the runs of this notebook made and left, then destroy it, stack by stack."""
+        self._wait_for_buttons()
+        for run in self.runs:
+            if not run.status.is_final:
+                print(run.wait_until_closed())
+        held = self.leftovers()
+        if not held:
+            print("There is nothing to tidy up: no stack of this notebook holds an object.")
+            return
+        for stack, addresses in held.items():
+            print(f"{stack}: destroying {', '.join(addresses)}")
+        destroys = [(stack, self.destroy(stack)) for stack in held]
+        for stack, run in destroys:
+            run.wait("destroyed", timeout=300)
+            print(f"{stack}: destroyed.")
+
+    def leftovers(self) -> dict[str, list[str]]:
+        """What this notebook's stacks hold: name to the addresses in its state."""
+        from tprov_kernel.stacks import held_objects
+
+        names = self._call(self._own_stacks())
+        held = {name: held_objects(self.settings.stacks, name) for name in sorted(names)}
+        return {name: addresses for name, addresses in held.items() if addresses}
+
+    async def _own_stacks(self) -> set[str]:
+        from tprov_kernel.messages import WORKFLOW_TYPE
+
+        query = f"WorkflowType='{WORKFLOW_TYPE}' AND TaskQueue='{self.settings.task_queue}'"
+        found = {run.stack for run in self.runs}
+        async for execution in self.client.list_workflows(query):
+            found.add(execution.id.removeprefix("stack-"))
+        return found
+
+    def _web(self, workflow_id: str, run_id: str) -> WebUI:
+        from tprov_kernel.lab.looks import WebUI
+
+        url = self.settings.ui_url.rstrip("/")
+        page = f"/namespaces/{self.settings.namespace}/workflows/{workflow_id}/{run_id}/history"
+        # `tprov lab` has it served below a path that is its own server's proxy, too.
+        path = urlsplit(url).path if self.place.attached else ""
+        return WebUI(url=f"{url}{page}" if url else "", framed=f"{path}{page}" if path else "")
+
+    async def say_hello(self, namespace: str, name: str = "Grace") -> str:
+        """Run a tiny workflow in a namespace, with a worker of its own: does it work?"""
+        from tprov_kernel.hello import say_hello
+
+        return await self._runtime.wait(say_hello(self.client, namespace, name=name))
+
+    # --- looking -----------------------------------------------------------------------------
+
+    def show(self, *, title: str = OPEN) -> None:
+        """Show the panel: services, tools, links, what was ignored, what is left over."""
+        if self._title:
+            self._panel = output.Place()  # the first one stays where the lab was opened
+        self._title, self._held = title, self.leftovers()
+        self._refresh()
+
+    def _refresh(self) -> None:
+        from tprov_kernel.lab.panel import panel_model
+
+        model = panel_model(self, title=self._title, held=self._held, troubles=self._troubles)
+        self._panel.show(panel_html(model), self._title)
+
+    def _tell(self, name: str, sentence: str) -> None:
+        """Something ended by itself, or is back (an empty sentence): the panel says so."""
+        self._troubles[name] = sentence
+        if self._title:
+            self._refresh()
+
+    def check(self) -> None:
+        """Ask each service, at this moment, whether it is there and who it is."""
+        from tprov_kernel.lab.panel import show_check
+
+        show_check(self, self._call(self._ask_everybody()))
+
+    async def _ask_everybody(self) -> list[PanelRow]:
+        from tprov_kernel.lab.checks import ask_everybody
+
+        return await ask_everybody(self.client, self.settings)
+
+    def regions(self) -> None:
+        """Ask the Cloud API for the regions that a namespace can live in."""
+        from tprov_kernel.cloud import CloudClient
+
+        names = sorted(self._call(CloudClient(self.settings.cloud).regions()))
+        who = "the stand-in" if self.settings.cloud.is_stand_in else "Temporal Cloud"
+        print(f"{len(names)} regions, says {who} at {self.settings.cloud.endpoint}:")
+        print(textwrap.fill(", ".join(names), width=88, break_on_hyphens=False))
+
+    def versions(self) -> None:
+        """Have each program say what it is, Terraform with the provider it has installed."""
+        from tprov_kernel.lab.checks import versions
+
+        print(self._call(versions(self.settings, self.toolchain, self._guard)))
+
+    def cloud(self) -> None:
+        """Show what the Cloud holds: every namespace and every user."""
+        from tprov_kernel.lab.panel import show_objects
+
+        show_objects(self._call(self._cloud_objects()))
+
+    async def _cloud_objects(self) -> list[CloudObject]:
+        from tprov_kernel.cloud import CloudClient
+
+        client = CloudClient(self.settings.cloud)
+        return [*await client.list_namespaces(), *await client.list_users()]
+
+    def scenarios(self) -> Scenarios:
+        """A row of buttons that start a scenario on the spot, with its card below."""
+        from tprov_kernel.lab.scenarios import Scenarios
+
+        return Scenarios(self)
+
+    def show_open_runs(self) -> None:
+        """After a kernel restart: the cards of this notebook's runs that are still open."""
+        for stack in self._call(self._open_stacks())[:3]:
+            self.run(stack).card()
+
+    async def _open_stacks(self) -> list[str]:
+        from tprov_kernel.messages import WORKFLOW_TYPE
+
+        query = (
+            f"WorkflowType='{WORKFLOW_TYPE}' AND TaskQueue='{self.settings.task_queue}'"
+            " AND ExecutionStatus='Running'"
+        )
+        return [e.id.removeprefix("stack-") async for e in self.client.list_workflows(query)]
+
+    def _call(self, work: Coroutine[Any, Any, T], *, timeout: float = 60.0) -> T:
+        if not self.is_open:
+            work.close()
+            raise ServiceError("This lab is closed.", remedy="Run the set-up cell again.")
+        return self._runtime.call(work, timeout=timeout)
+
+    # --- closing -----------------------------------------------------------------------------
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it can be used."""
+        return not self._closed.is_set()
+
+    def close(self) -> None:
+        """Stop the worker and every process of this lab; runs stay where they are."""
+        if self._closed.is_set():
+            return
+        self._title = ""  # what ends from now on is no news
+        self.stop_worker()
+        self._closed.set()
+        if self._services is not None:
+            with suppress(Exception):
+                self._runtime.call(self._services.close(), timeout=10)
+        self._guard.close()
+        self._runtime.stop()
+
+
+def _import_heavy_modules() -> None:
+    import tprov_kernel.activities
+    import tprov_kernel.connect
+    import tprov_kernel.lab.panel
+    import tprov_kernel.lab.run  # noqa: F401
+
+
+def _reporter() -> Callable[[Any], None]:
+    """For `tprov play`: every change of a run as a line of JSON in the file it names."""
+    path = os.environ.get("TPROV_PLAY_REPORT")
+    if not path:
+        return lambda _: None
+    from tprov_kernel.lab.report import Reporter
+
+    return Reporter(Path(path))

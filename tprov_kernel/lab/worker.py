@@ -1,0 +1,80 @@
+"""The worker in the kernel: it polls until it is stopped, and is replaced when it dies."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Protocol
+
+from tprov_kernel.lab.runtime import Runtime
+
+AGAIN_AFTER = 1.0
+"""Seconds between a worker's death and the next one."""
+
+
+class Polling(Protocol):
+    """What is needed of a `temporalio.worker.Worker`."""
+
+    async def run(self) -> None:
+        """Poll until cancelled."""
+
+
+class KernelWorker:
+    """One worker at a time, on the runtime's loop.
+
+    Args:
+        runtime: Where it lives.
+        tell: Called on the runtime's loop: with a sentence when the worker died, with an empty one
+            when another took its place.
+    """
+
+    def __init__(self, runtime: Runtime, *, tell: Callable[[str], None]) -> None:
+        self._runtime = runtime
+        self._tell = tell
+        self._task: asyncio.Task[None] | None = None
+
+    @property
+    def runs(self) -> bool:
+        """Whether it polls, or is about to be replaced."""
+        return self._task is not None and not self._task.done()
+
+    def start(self, build: Callable[[], Polling]) -> None:
+        """Stop the one that runs, and run what `build` makes; its first error is raised here.
+
+        Args:
+            build: Called on the runtime's loop, again after each death.
+        """
+        self.stop()
+        self._task = self._runtime.call(self._begin(build))
+
+    def stop(self, *, timeout: float = 20.0) -> None:
+        """Stop it; runs stay where they are."""
+        task, self._task = self._task, None
+        if task is not None:
+            with suppress(TimeoutError):
+                self._runtime.call(_end(task), timeout=timeout)
+
+    async def _begin(self, build: Callable[[], Polling]) -> asyncio.Task[None]:
+        return asyncio.create_task(self._keep(build(), build))
+
+    async def _keep(self, worker: Polling, build: Callable[[], Polling]) -> None:
+        while True:
+            try:
+                await worker.run()  # cancelling shuts it down in order
+                return
+            except Exception as error:
+                self._tell(f"The worker in this kernel ended by itself: {error}.")
+            worker = await self._another(build)
+            self._tell("")
+
+    async def _another(self, build: Callable[[], Polling]) -> Polling:
+        while True:
+            await asyncio.sleep(AGAIN_AFTER)
+            with suppress(Exception):  # the reason was told; it is tried until it works
+                return build()
+
+
+async def _end(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    await asyncio.wait({task})
