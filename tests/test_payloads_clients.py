@@ -153,12 +153,15 @@ def services(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Services]:
         subprocess.Popen(command, env=CLEAN, stdout=subprocess.DEVNULL) for command in commands
     ]
     try:
-        wait_until(lambda: accepts(port), what="the dev server")
         wait_until(lambda: accepts(codec_port) and key_ring.exists(), what="the codec server")
         wait_until(lambda: accepts(guarded_port), what="the guarded codec server")
-        yield Services(
+        services = Services(
             f"127.0.0.1:{port}", codec_port, key_ring, database, guarded_port, "s3cr3t-codec-token"
         )
+        # The port is open before the server is ready, and the server before its namespace.
+        describe = ("operator", "namespace", "describe", "--namespace", "default")
+        wait_until(lambda: services.try_temporal(*describe).returncode == 0, what="the dev server")
+        yield services
     finally:
         for process in processes:
             process.terminate()

@@ -26,6 +26,10 @@ from tprov_kernel.payloads.codec import (
 )
 from tprov_kernel.payloads.keyring import Box, KeyRing
 
+# How long an example takes says more of a busy machine than of the code.
+settings.register_profile("no deadline", deadline=None)
+settings.load_profile("no deadline")
+
 RING = KeyRing.in_memory()
 CODEC = EncryptionCodec(RING)
 CANARY = "canary-9f2c-in-a-payload"

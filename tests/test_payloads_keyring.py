@@ -12,12 +12,16 @@ import zlib
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tprov_kernel.errors import SealBroken, SettingsError, TooLarge
 from tprov_kernel.payloads import keyring
 from tprov_kernel.payloads.keyring import KeyRing
+
+# How long an example takes says more of a busy machine than of the code.
+settings.register_profile("no deadline", deadline=None)
+settings.load_profile("no deadline")
 
 RING = KeyRing.in_memory()
 

@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import quote, quote_plus
 
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from tprov_kernel import redaction
@@ -27,6 +27,10 @@ from tprov_kernel.redaction import (
     secrets_of_state,
     sensitive_variables,
 )
+
+# How long an example takes says more of a busy machine than of the code.
+settings.register_profile("no deadline", deadline=None)
+settings.load_profile("no deadline")
 
 CANARY = "canary-27e1b90cf4"
 

@@ -62,7 +62,7 @@ def application(
     guard = _Guard(origins={_origin(text) for text in origins}, token=token)
     convert = _Converter(codec)
     app = web.Application(middlewares=[guard.middleware], client_max_size=max_body)
-    app.router.add_route("*", "/{path:.*}", convert.handle)
+    app.router.add_route("*", "/{path:.*}", convert.handle, expect_handler=_expect)
     return app
 
 
@@ -74,6 +74,13 @@ def _origin(text: str) -> str:
             remedy="Write it as http://localhost:8233, with neither a path nor a slash at its end.",
         )
     return text.lower()
+
+
+async def _expect(request: web.Request) -> None:
+    """Answer `Expect: 100-continue`; aiohttp's own way with other expectations can end in a 500."""
+    if request.headers.get(hdrs.EXPECT, "").lower() == "100-continue":
+        await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        request.writer.output_size = 0  # the answer itself has not begun
 
 
 class _Refusal(Exception):
