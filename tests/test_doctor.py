@@ -12,7 +12,8 @@ from rich.console import Console
 
 from tests.cli.typed import Terminal
 from tests.conftest import ROOT, Platform
-from tprov_kernel.cli.doctor import Line, Report, examine, picture
+from tprov_kernel.cli.doctor import Report, examine, picture
+from tprov_kernel.cli.looks import Line
 from tprov_kernel.cli.place import Place
 from tprov_kernel.services import is_in_use
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import re
 import shlex
+import shutil
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,7 +18,7 @@ from temporalio.client import WorkflowHistory
 from temporalio.worker import Replayer
 
 from tests.cli.typed import TPROV, Said, Terminal, until_said
-from tests.conftest import Platform
+from tests.conftest import ROOT, Platform
 from tprov_kernel.workflow import ProvisionInfraWorkflow
 
 QUEUE = "typed"
@@ -181,9 +184,41 @@ async def test_an_exported_history_replays_without_a_key(
 
 
 async def _typed(terminal: Terminal, *words: str) -> Said:
-    import asyncio
-
     return await asyncio.to_thread(terminal.type, *words)
+
+
+@pytest.mark.usefixtures("worker")
+def test_a_directory_that_moved_on_is_planned_anew_when_asked(
+    terminal: Terminal, tmp_path: Path
+) -> None:
+    """The run keeps to its copy; `replan` makes a new review, and the old one decides nothing."""
+    config = tmp_path / "config"
+    shutil.copytree(ROOT / ADMIN, config)
+    assert start(terminal, "moved", str(config)).code == 0
+    waits(terminal, "moved")
+    first = review_of(terminal, "moved")
+    variables = config / "terraform.tfvars"
+    variables.write_text('email = "ada@example.test"\n')
+    assert review_of(terminal, "moved") == first
+    asked = terminal.type("replan", "moved")
+    assert asked.code == 0, asked.err
+    for _ in range(40):
+        if (second := review_of(terminal, "moved")) not in ("", first):
+            break
+    assert second not in ("", first)
+    assert "ada" in terminal.type("status", "moved").out
+    stale = terminal.type("approve", "moved", "--reason", "fine", "--review", first)
+    assert stale.code == 1
+    assert terminal.type("deny", "moved", "--reason", "enough").code == 0
+    late = terminal.type("replan", "moved")
+    assert (late.code, late.out) == (1, "")
+
+
+def review_of(terminal: Terminal, stack: str) -> str:
+    """The first eight digits of the review that waits; empty when none does."""
+    shown = terminal.type("status", stack).out
+    found = re.search(r"Review ([0-9a-f]{4})·([0-9a-f]{4}) waits", shown)
+    return f"{found[1]}{found[2]}" if found else ""
 
 
 @pytest.mark.usefixtures("worker")

@@ -38,6 +38,8 @@ def test_the_commands_are_those_that_readers_know() -> None:
         "export-history",
         "lab",
         "play",
+        "recheck",
+        "replan",
         "reset",
         "setup",
         "start",

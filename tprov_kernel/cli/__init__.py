@@ -1,14 +1,15 @@
 """The `tprov` command.
 
     __init__   the one edge: what goes wrong becomes a sentence, and an exit code
-    app        the commands: what each is called, takes and teaches
+    app        runs a command line; base: what all commands share
+    *_commands what each command is called, takes and teaches; it does nothing itself
     place      which services, which settings; a client where one is needed
-    stacks     start, status, approve, deny, cancel, destroy, export-history
-    serve      up, down, reset, worker
-    terminal   env
-    notebooks  lab, play                          (headless: runs a notebook for play)
-    doctor     doctor, setup
-    render     a run as a terminal shows it       (follow: while it goes on)
+    looking    status                          stacks     start, approve, deny, ..., destroy
+    serve      up                              closing    down, reset
+    working    worker, codec-server            terminal   env
+    notebooks  lab (jupyter: its places)       play       play (headless: runs the notebook)
+    doctor     doctor (looks: at what)         tools      setup
+    render     a run as a terminal shows it (follow: while it goes on)
     say        sentences, errors, questions
 
 Exit codes: 0 it is as asked; 1 it is not, a sentence says why; 2 the command was mistyped;

@@ -1,4 +1,4 @@
-"""Makes a run's history fit for a repository: readable, and nobody's machine in it."""
+"""Makes an exported history fit for a repository: nobody's machine is in it."""
 
 from __future__ import annotations
 
@@ -7,34 +7,37 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from google.protobuf.message import Message
-from temporalio.api.common.v1 import Payload
 from temporalio.api.enums.v1 import TaskQueueKind
 from temporalio.api.failure.v1 import Failure
-from temporalio.api.history.v1 import HistoryEvent
 from temporalio.api.taskqueue.v1 import TaskQueue
-from temporalio.converter import PayloadCodec
+from temporalio.client import WorkflowHistory
 
 SOMEBODY = "somebody"
 
 
-async def make_portable(event: HistoryEvent, codec: PayloadCodec) -> None:
-    """Decode an event's payloads in place; leave out identities and stack traces.
+def without_the_machine(history: str) -> str:
+    """Leave out what names a machine: identities, stack traces, the queues of single workers.
 
-    What is sealed stays sealed. A replay needs none of what is left out.
+    A replay needs none of it.
+
+    Args:
+        history: As `runs.export_history` gives it, payloads decoded.
+
+    Returns:
+        The same, sorted and on many lines: people read the difference between two of them.
     """
-    await _visit(event, codec)
+    read = WorkflowHistory.from_json("", history)
+    for event in read.events:
+        _visit(event)
+    return json.dumps(json.loads(read.to_json()), indent=1, sort_keys=True) + "\n"
 
 
-async def _visit(message: Message, codec: PayloadCodec) -> None:
-    if isinstance(message, Payload):
-        (decoded,) = await codec.decode([message])
-        message.CopyFrom(decoded)
-        return
+def _visit(message: Message) -> None:
     for field, value in message.ListFields():
         if field.name == "identity":
             setattr(message, field.name, SOMEBODY)
         for inner in _messages(value):
-            await _visit(inner, codec)
+            _visit(inner)
     if isinstance(message, Failure):
         _in_words(message)
     if isinstance(message, TaskQueue) and message.kind == TaskQueueKind.TASK_QUEUE_KIND_STICKY:

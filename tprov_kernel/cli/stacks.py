@@ -1,47 +1,23 @@
-"""start, status, approve, deny, cancel, destroy, export-history: runs, seen from a terminal."""
+"""start, approve, deny, replan, recheck, cancel, destroy, export-history: what people do."""
 
 from __future__ import annotations
 
 import asyncio
-import json
-import socket
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, Literal
 
-import psutil
-from rich.live import Live
-from temporalio.api.enums.v1 import TaskQueueType
-from temporalio.api.taskqueue.v1 import TaskQueue
-from temporalio.api.workflowservice.v1 import (
-    DescribeTaskQueueRequest,
-    DescribeWorkflowExecutionRequest,
-)
-from temporalio.client import Client, WorkflowExecution
-from temporalio.common import SearchAttributeKey
 from temporalio.service import RPCError
 
 from tprov_kernel import runs
 from tprov_kernel.cli import render, say
 from tprov_kernel.cli.follow import follow
-from tprov_kernel.cli.histories import make_portable
+from tprov_kernel.cli.histories import without_the_machine
+from tprov_kernel.cli.looking import pollers
 from tprov_kernel.cli.place import Connection, Place, connected, shown
 from tprov_kernel.errors import StackError
-from tprov_kernel.history import Fold
-from tprov_kernel.messages import WORKFLOW_TYPE, Decision, Review, Status
-from tprov_kernel.observe import RunView
 from tprov_kernel.stacks import check_name, held_objects
-
-LIST_EVERY = 1.0
-"""Seconds between two looks at the list of stacks."""
-
-AT_ONCE = 8
-"""Histories that are read at the same time."""
-
-QUERY_TIMEOUT = timedelta(seconds=2)
-
 
 # --- start -----------------------------------------------------------------------------------
 
@@ -98,168 +74,6 @@ async def _to_the_end(at: Connection, handle: runs.RunHandle, stack: str) -> int
     return 0 if render.came_well(view) else 1
 
 
-async def pollers(client: Client, task_queue: str) -> list[str]:
-    """Identities of the workers that poll a task queue for workflows.
-
-    The server remembers a poller for minutes after it died; one that says it was a process of this
-    machine, and is none any more, is left out.
-
-    Raises:
-        ServiceError: The server does not answer.
-    """
-    request = DescribeTaskQueueRequest(
-        namespace=client.namespace,
-        task_queue=TaskQueue(name=task_queue),
-        task_queue_type=TaskQueueType.TASK_QUEUE_TYPE_WORKFLOW,
-    )
-    try:
-        described = await client.workflow_service.describe_task_queue(
-            request, timeout=timedelta(seconds=5)
-        )
-    except RPCError as error:
-        raise runs.as_service_error(error) from error
-    return [p.identity for p in described.pollers if not _is_gone(p.identity)]
-
-
-def _is_gone(identity: str) -> bool:
-    """Whether 'ada@laptop worker 4711' names a process of this machine that has ended."""
-    who, *_, pid = identity.split()
-    here = who.endswith(f"@{socket.gethostname()}")
-    return here and pid.isdigit() and not psutil.pid_exists(int(pid))
-
-
-# --- status ----------------------------------------------------------------------------------
-
-
-async def status(place: Place, *, stack: str | None, watch: bool, as_json: bool) -> int:
-    """Show one stack, or all of them."""
-    async with connected(place) as at:
-        if stack is not None:
-            return await _one(at, stack, watch=watch, as_json=as_json)
-        if as_json:
-            say.answer(_as_json(await _all_views(at.client)))
-            return 0
-        if watch and say.out().is_terminal:
-            await _watch_list(at.client)
-        lines = await last_runs(at.client)
-        say.out().print(render.stacks(lines, now=datetime.now(UTC)))
-        return 0
-
-
-async def _one(at: Connection, stack: str, *, watch: bool, as_json: bool) -> int:
-    handle = await runs.run_of(at.client, stack)
-    if watch and not as_json:
-        view = await follow(at.client, handle, stack=stack, console=say.out())
-        say.out().print()
-        say.out().print(render.ending(view))
-        return 0 if render.came_well(view) else 1
-    view = await look(at.client, workflow_id=handle.id, run_id=handle.run_id or "")
-    if as_json:
-        say.answer(_as_json([view]))
-    else:
-        now = view.ended or datetime.now(UTC)
-        say.out().print(render.run(view, now=now, detail=True))
-    return 0
-
-
-def _as_json(views: Sequence[RunView]) -> str:
-    from tprov_kernel.lab.report import summary  # brings IPython, which costs 0.2 s
-
-    return json.dumps([summary(view) for view in views])
-
-
-async def look(client: Client, *, workflow_id: str, run_id: str) -> RunView:
-    """A run as it is at this moment: its history, what is pending, what only it can tell."""
-    handle = client.get_workflow_handle(workflow_id, run_id=run_id)
-    fold = Fold(client.data_converter, workflow_id=workflow_id, run_id=run_id)
-    try:
-        async for event in handle.fetch_history_events():
-            await fold.feed(event)
-        if fold.view.closed:
-            return fold.view
-        request = DescribeWorkflowExecutionRequest(namespace=client.namespace)
-        request.execution.workflow_id, request.execution.run_id = workflow_id, run_id
-        described = await client.workflow_service.describe_workflow_execution(request)
-        await fold.pending(described, datetime.now(UTC))
-    except RPCError as error:
-        raise runs.as_service_error(error) from error
-    return await _ask(client, fold.view)
-
-
-async def _ask(client: Client, view: RunView) -> RunView:
-    """Add review and decisions, which are queries; without a worker the view goes without."""
-    if view.verdict is None or view.contact.pollers == 0 or view.task_failure:
-        return view
-    query = client.get_workflow_handle(view.workflow_id, run_id=view.run_id).query
-    try:
-        review = await query("get_review", result_type=Review, rpc_timeout=QUERY_TIMEOUT)
-        kind = list[Decision]
-        decided = await query("get_decisions", result_type=kind, rpc_timeout=QUERY_TIMEOUT)
-    except (RPCError, TimeoutError):
-        return view
-    return replace(view, review=review, decisions=tuple(decided or ()))
-
-
-async def last_executions(client: Client) -> list[WorkflowExecution]:
-    """The last run of each stack, the newest first.
-
-    Raises:
-        ServiceError: The server does not answer.
-    """
-    last: dict[str, WorkflowExecution] = {}
-    try:
-        async for execution in client.list_workflows(f"WorkflowType='{WORKFLOW_TYPE}'"):
-            known = last.get(execution.id)
-            if known is None or known.start_time < execution.start_time:
-                last[execution.id] = execution
-    except RPCError as error:
-        raise runs.as_service_error(error) from error
-    return sorted(last.values(), key=lambda e: e.start_time, reverse=True)
-
-
-async def last_runs(client: Client) -> list[render.StackLine]:
-    """The last run of each stack as visibility tells it, without reading a history."""
-    return [_line(execution) for execution in await last_executions(client)]
-
-
-def _line(execution: WorkflowExecution) -> render.StackLine:
-    def told(name: str) -> str:
-        return execution.typed_search_attributes.get(SearchAttributeKey.for_keyword(name)) or ""
-
-    status = told("tprovStatus")
-    is_over = execution.status is not None and execution.close_time is not None
-    if is_over and status not in {s.value for s in Status if s.is_final}:
-        status = execution.status.name.lower() if execution.status else status
-    return render.StackLine(
-        stack=execution.id.removeprefix("stack-"),
-        status=status or "uninitialized",
-        action=told("tprovAction"),
-        directory=told("tprovDirectory"),
-        requested_by=told("tprovRequester"),
-        started=execution.start_time,
-        ended=execution.close_time,
-    )
-
-
-async def _all_views(client: Client) -> list[RunView]:
-    limit = asyncio.Semaphore(AT_ONCE)
-
-    async def one(execution: WorkflowExecution) -> RunView:
-        async with limit:
-            return await look(client, workflow_id=execution.id, run_id=execution.run_id)
-
-    return await asyncio.gather(*map(one, await last_executions(client)))
-
-
-async def _watch_list(client: Client) -> None:
-    """Show the list until Ctrl-C."""
-    with Live(console=say.out(), auto_refresh=False, transient=True) as live:
-        while True:
-            lines = await last_runs(client)
-            live.update(render.stacks(lines, now=datetime.now(UTC)), refresh=True)
-            await asyncio.sleep(LIST_EVERY)
-
-
 # --- approve, deny, cancel -------------------------------------------------------------------
 
 
@@ -269,6 +83,7 @@ async def decide(
     *,
     stack: str,
     reason: str,
+    reviewer: str,
     review: str,
     signal: bool,
 ) -> int:
@@ -276,7 +91,12 @@ async def decide(
     async with connected(place) as at:
         handle = await runs.run_of(at.client, stack)
         taken = await runs.decide(
-            handle, verb, reason=reason, review=review, via="signal" if signal else "update"
+            handle,
+            verb,
+            reason=reason,
+            reviewer=reviewer,
+            review=review,
+            via="signal" if signal else "update",
         )
     if taken is None:
         say.answer("Sent. A signal tells nothing back.")
@@ -285,6 +105,31 @@ async def decide(
     said = f"Recorded: {taken.outcome} by {taken.reviewer}"
     say.answer(f"{said}, because: {taken.reason}" if taken.reason else f"{said}.")
     say.aside(f"Watch it go on with `tprov status {stack} --watch`.")
+    return 0
+
+
+async def replan(place: Place, *, stack: str, config: str, variables: Mapping[str, Any]) -> int:
+    """Have a run that waits plan its directory as it is now, and ask again."""
+    async with connected(place) as at:
+        handle = await runs.run_of(at.client, stack)
+        named = config or (await runs.last_request(at.client, stack)).directory
+        answer = await runs.replan(
+            at.client,
+            handle,
+            directory=runs.resolve_directory(named, root=place.root),
+            key_ring=at.key_ring,
+            variables=variables or None,
+        )
+    say.answer(answer)
+    say.aside(f"Look at the new review with `tprov status {stack}`.")
+    return 0
+
+
+async def recheck(place: Place, *, stack: str) -> int:
+    """Have a plan judged again by the policies as they are now."""
+    async with connected(place) as at:
+        say.answer(await runs.recheck(await runs.run_of(at.client, stack)))
+    say.aside(f"What came of it: `tprov status {stack}`.")
     return 0
 
 
@@ -363,17 +208,14 @@ async def export_history(place: Place, *, stack: str, file: Path, as_stored: boo
     async with connected(place) as at:
         handle = await runs.run_of(at.client, stack)
         try:
-            history = await handle.fetch_history()
+            if as_stored:
+                text = (await handle.fetch_history()).to_json()
+            else:
+                text = without_the_machine(await runs.export_history(at.client, handle))
         except RPCError as error:
             raise runs.as_service_error(error) from error
-        codec = at.client.data_converter.payload_codec
-        if codec is not None and not as_stored:
-            for event in history.events:
-                await make_portable(event, codec)
-    # Pretty and sorted: people read the difference between two of them.
-    text = json.dumps(json.loads(history.to_json()), indent=1, sort_keys=True) + "\n"
     await asyncio.to_thread(file.write_text, text)
-    say.answer(f"{len(history.events)} events of {handle.id} are in {shown(file)}.")
+    say.answer(f"The history of {handle.id} is in {shown(file)}.")
     say.aside(
         "Payloads are as the server has them."
         if as_stored
