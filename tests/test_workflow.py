@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
+import re
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
@@ -402,3 +404,42 @@ async def test_a_cancelled_run_says_so(platform: Platform) -> None:
         view = await until(client, handle, lambda v: v.closed)
         assert (view.close_state, view.status) == ("CANCELED", Status.CANCELLED)
         assert held_objects(settings.stacks, "cancel") == []
+
+
+SECRET = "canary-7f3a91c2-secret"
+LEAKY = """
+variable "password" {
+  type      = string
+  sensitive = true
+  validation {
+    condition     = length(var.password) > %d
+    error_message = "Too short."
+  }
+}
+resource "terraform_data" "a" { input = var.password }
+resource "terraform_data" "b" { input = terraform_data.a.output }
+output "echo" { value = terraform_data.b.output }
+"""
+
+
+@pytest.mark.parametrize("too_short", [False, True], ids=["an output echoes it", "it is refused"])
+async def test_a_sensitive_value_leaves_no_activity(
+    platform: Platform, tmp_path: Path, too_short: bool
+) -> None:
+    """Nor through an unmarked output, nor through the error that quotes it."""
+    (tmp_path / "main.tf").write_text(LEAKY % (100 if too_short else 3))
+    client, stack = await platform.client(), f"leaky-{too_short}".lower()
+    async with platform.worker(client, task_queue=stack) as settings:
+        handle = await start(
+            client, settings, platform, stack, tmp_path, variables={"password": SECRET}
+        )
+        view = await until(client, handle, asks)
+        if not too_short:  # a resource type outside the allow-list asks
+            await runs.decide(handle, "approve", reason="to see what it shows")
+            view = await until(client, handle, lambda v: v.closed)
+        assert view.status == (Status.FAILED if too_short else Status.APPLIED)
+        exported = await runs.export_history(client, handle)
+    payloads = re.findall(r'"data": "([^"]*)"', exported)
+    readable = b"".join(base64.b64decode(payload) for payload in payloads)
+    assert SECRET.encode() not in readable
+    assert SECRET not in str(view)

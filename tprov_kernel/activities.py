@@ -13,7 +13,7 @@ import functools
 import json
 import os
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ParamSpec, Protocol, TypeVar
@@ -47,12 +47,20 @@ from tprov_kernel.redaction import (
     Redacted,
     Scrubber,
     ephemeral_variables,
+    given_secrets,
     plan_view,
     redact_outputs,
     redact_plan,
+    secrets_of_state,
 )
 from tprov_kernel.settings import Settings
-from tprov_kernel.stacks import StackDirectory, needs_network, state_addresses, uses_provider
+from tprov_kernel.stacks import (
+    StackDirectory,
+    given_values,
+    needs_network,
+    state_addresses,
+    uses_provider,
+)
 from tprov_kernel.terraform import Terraform
 from tprov_kernel.toolchain import Toolchain
 
@@ -168,7 +176,10 @@ class Activities:
                 content = plan_file.read_bytes()
                 shown = await bench.terraform.show(plan_file)
             plan, redacted = await self._remember(
-                self._keys.mac(content), shown, bench.terraform.directory
+                self._keys.mac(content),
+                shown,
+                bench.terraform.directory,
+                import_ids=job.adopt.values(),
             )
             sealed = await asyncio.to_thread(self._keys.seal, content, kind="plan")
             if len(sealed) > MAX_SEALED_PLAN:
@@ -249,7 +260,8 @@ class Activities:
         """Read the outputs; what is sensitive does not leave the activity."""
         async with self._beating(job), self._ready(job) as bench:
             outputs = await bench.terraform.output()
-            return OutputResult(outputs=redact_outputs(outputs, Scrubber(self._own_secrets)))
+            scrubber = Scrubber(await self._secrets_of(bench))
+            return OutputResult(outputs=redact_outputs(outputs, scrubber))
 
     # --- parts of steps ----------------------------------------------------------------------
 
@@ -276,7 +288,9 @@ class Activities:
                     lock=bench.lock,
                     exit_file=bench.stack.exit_file,
                     interrupt=beat.interrupt,
-                    on_event=_Progress(beat, total=_actions(redacted)),
+                    on_event=_Progress(
+                        beat, total=_actions(redacted), scrub=redacted.scrubber.text
+                    ),
                 )
                 code = ended.completed.returncode
                 bench.stack.record("apply_ended", plan=job.plan.file_digest, code=code)
@@ -332,20 +346,37 @@ class Activities:
             story=story,
         )
 
+    async def _secrets_of(self, bench: _Bench) -> frozenset[str]:
+        """Secrets that an output may echo without a mark: given ones, and what the state marks."""
+        given = self._given_secrets(bench.terraform.directory)
+        if given == self._own_secrets and not _marks_anything(await bench.terraform.state()):
+            return given
+        state = await bench.terraform.show_state()
+        return given | await asyncio.to_thread(secrets_of_state, state)
+
+    def _given_secrets(self, directory: Path) -> frozenset[str]:
+        sources = _sources(directory)
+        return self._own_secrets | given_secrets(sources, given_values(directory))
+
     async def _remember(
-        self, digest: str, shown: bytes, directory: Path
+        self, digest: str, shown: bytes, directory: Path, *, import_ids: Collection[str] = ()
     ) -> tuple[dict[str, Any], Redacted]:
-        plan, redacted = await asyncio.to_thread(self._redact, shown, directory)
+        plan, redacted = await asyncio.to_thread(self._redact, shown, directory, import_ids)
         self._plans[digest] = (shown, redacted)
         while len(self._plans) > CACHED_PLANS:
             self._plans.popitem(last=False)
         return plan, redacted
 
-    def _redact(self, shown: bytes, directory: Path) -> tuple[dict[str, Any], Redacted]:
+    def _redact(
+        self, shown: bytes, directory: Path, import_ids: Collection[str]
+    ) -> tuple[dict[str, Any], Redacted]:
         plan = json.loads(shown)
-        sources = [file.read_text(errors="replace") for file in directory.glob("*.tf*")]
-        ephemeral = ephemeral_variables(sources)
-        return plan, redact_plan(plan, known=self._own_secrets, ephemeral=ephemeral)
+        return plan, redact_plan(
+            plan,
+            known=self._given_secrets(directory),
+            ephemeral=ephemeral_variables(_sources(directory)),
+            import_ids=import_ids,
+        )
 
     async def _recall(
         self, job: _Job, plan: SavedPlan, *, bench: _Bench | None = None
@@ -376,6 +407,7 @@ class Activities:
                 cli_config=self._cli_config(),
                 cloud=self._settings.cloud,
                 suffix=job.suffix,
+                scrub=Scrubber(self._given_secrets(directory.root)).text,
             )
             stamp = directory.path / "initialised"
             want = f"{job.snapshot.digest} {self._tools.terraform.version}"
@@ -438,15 +470,31 @@ class Heartbeat:
 class _Progress:
     """Turns Terraform's events into heartbeats."""
 
-    def __init__(self, beat: Heartbeat, *, total: int) -> None:
+    def __init__(self, beat: Heartbeat, *, total: int, scrub: Callable[[str], str]) -> None:
         self._beat = beat
+        self._scrub = scrub
         self._total = total
         self._done = 0
 
     def __call__(self, event: terraform.Event) -> None:
         self._done += event.get("type") == "apply_complete"
-        if words := terraform.progress_words(event):
+        if words := self._scrub(terraform.progress_words(event)):
             self._beat.say(ApplyProgress(done=self._done, total=self._total, current=words))
+
+
+def _sources(directory: Path) -> list[str]:
+    """The root module's sources, as texts."""
+    files = [*directory.glob("*.tf"), *directory.glob("*.tf.json")]
+    return [file.read_text(errors="replace") for file in sorted(files)]
+
+
+def _marks_anything(state: dict[str, Any]) -> bool:
+    """Whether a state marks an attribute or an output as sensitive."""
+    outputs = state.get("outputs", {}).values()
+    instances = [i for r in state.get("resources", []) for i in r.get("instances", [])]
+    return any(o.get("sensitive") for o in outputs) or any(
+        i.get("sensitive_attributes") for i in instances
+    )
 
 
 def _actions(redacted: Redacted) -> int:

@@ -45,6 +45,7 @@ _REMOTE_MODULE = re.compile(
 _PROVIDER = re.compile(
     r'\bsource\s*=\s*"(?:registry\.terraform\.io/)?([\w.-]+/[\w-]+(?:/[\w-]+)?)"'
 )
+_ASSIGNED = re.compile(r'^\s*([\w-]+)\s*=\s*"((?:[^"\\]|\\.)*)"', re.MULTILINE)
 _COMMENT = re.compile(r"^\s*(#|//).*$", re.MULTILINE)
 
 
@@ -386,6 +387,19 @@ def state_addresses(state: Mapping[str, Any]) -> list[str]:
                 index = f"[{json.dumps(key)}]" if key is not None else ""
                 found.append(f"{module}{resource['type']}.{resource['name']}{index}")
     return found
+
+
+def given_values(directory: Path) -> dict[str, Any]:
+    """Values that a root module's own tfvars files give: JSON ones, and texts of the others."""
+    values: dict[str, Any] = {}
+    for file in sorted(directory.glob("*.tfvars*")):
+        text = file.read_text(errors="replace")
+        if file.suffix == ".json":
+            with contextlib.suppress(ValueError, TypeError):
+                values.update(json.loads(text))
+        elif file.suffix == ".tfvars":
+            values.update(_ASSIGNED.findall(_COMMENT.sub("", text)))
+    return values
 
 
 def needs_network(directory: Path, *, mirrored: Iterable[str]) -> list[str]:

@@ -219,6 +219,8 @@ class Terraform:
         cli_config: Terraform's CLI configuration file; it replaces the user's own.
         cloud: Credentials and endpoint that the provider gets through the environment.
         suffix: The stack's suffix, as `var.name_suffix`.
+        scrub: Takes known secrets out of what an error says: Terraform 1.11 quotes a sensitive
+            variable whose validation fails.
     """
 
     def __init__(
@@ -230,7 +232,9 @@ class Terraform:
         cli_config: Path,
         cloud: CloudSettings,
         suffix: str,
+        scrub: Callable[[str], str],
     ) -> None:
+        self._scrub = scrub
         self._tool = tool
         self._guard = guard
         self.directory = directory
@@ -250,7 +254,7 @@ class Terraform:
         """
         done = await self._run(init_args(), timeout=300)
         if done.returncode != 0:
-            raise failure("init", diagnostics(parse_events(done.stdout)), done)
+            raise self._failure("init", diagnostics(parse_events(done.stdout)), done)
 
     async def plan(
         self, out: Path, *, destroy: bool, on_event: Callable[[Event], None] = lambda _: None
@@ -267,10 +271,11 @@ class Terraform:
         found = diagnostics(events)
         undeclared = [d for d in found if "undeclared variable" in d.summary.lower()]
         if done.returncode not in (0, 2):
-            raise failure("plan", found, done)
+            raise self._failure("plan", found, done)
         if undeclared:
             raise ConfigurationError(
-                f"terraform plan: {undeclared[0].sentence}", remedy="Declare it, or leave it out."
+                self._scrub(f"terraform plan: {undeclared[0].sentence}"),
+                remedy="Declare it, or leave it out.",
             )
         return Planned(has_changes=done.returncode == 2, events=events)
 
@@ -278,8 +283,15 @@ class Terraform:
         """A saved plan as JSON; secrets are in it in the clear."""
         done = await self._run(show_args(plan), timeout=300)
         if done.returncode != 0:
-            raise failure("show", [], done)
+            raise self._failure("show", [], done)
         return done.stdout
+
+    async def show_state(self) -> dict[str, Any]:
+        """The state as `terraform show -json` gives it, with Terraform's marks."""
+        done = await self._run(["show", "-json", "-no-color"], timeout=300)
+        if done.returncode != 0:
+            raise self._failure("show", [], done)
+        return dict(json.loads(done.stdout))
 
     async def apply(
         self,
@@ -319,7 +331,7 @@ class Terraform:
         """The outputs as `terraform output -json` gives them; secrets are in it in the clear."""
         done = await self._run(output_args(), timeout=300)
         if done.returncode != 0:
-            raise failure("output", [], done)
+            raise self._failure("output", [], done)
         return dict(json.loads(done.stdout or b"{}"))
 
     async def state(self) -> dict[str, Any]:
@@ -331,9 +343,13 @@ class Terraform:
         else:
             done = await self._run(state_args(), timeout=300)
             if done.returncode != 0:
-                raise failure("state pull", [], done)
+                raise self._failure("state pull", [], done)
             text = done.stdout
         return dict(json.loads(text)) if text.strip() else {}
+
+    def _failure(self, what: str, found: Sequence[Diagnostic], completed: Completed) -> TprovError:
+        error = failure(what, found, completed)
+        return type(error)(self._scrub(error.message), remedy=error.remedy)
 
     async def _run(
         self,
