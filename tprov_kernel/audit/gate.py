@@ -72,8 +72,10 @@ class Gate:
 
     def _take(self, decision: Decision, at: datetime) -> None:
         taken, arrived = _moment(decision.at), self._arrival_of(decision)
+        # A signal is an event before anybody works on it, an update only when it was taken up.
+        times = [taken, arrived.at if arrived else None]
         decided = Decided(
-            at=arrived.at if arrived else taken or at,
+            at=min((time for time in times if time), default=at),
             taken=taken,
             verb=decision.verb,
             outcome=decision.outcome,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from datetime import timedelta
 
 from tprov_kernel.audit.read import findings_words
@@ -21,7 +22,7 @@ from tprov_kernel.audit.record import (
     Recovered,
     Reviewed,
 )
-from tprov_kernel.messages import ExistingObject, Finding, short_digest
+from tprov_kernel.messages import ExistingObject, Finding, PlanView, short_digest
 from tprov_kernel.widgets.plan import plan_text
 from tprov_kernel.widgets.words import clean, duration, parse_time, stamp
 
@@ -105,10 +106,16 @@ def _plan(plan: Planned, audit: Audit) -> Iterator[str]:
         lines.append(f"at attempt {plan.attempts}; the one before: {_text(plan.former_failure)}")
     lines += map(_existed, plan.existing)
     yield _list(lines)
-    yield _fenced(plan_text(plan.view))
+    yield _fenced(plan_text(_flat(plan.view)))
     for judged in audit.judgements:
         if judged.plan == plan.number:
             yield from _judged(judged)
+
+
+def _flat(view: PlanView) -> PlanView:
+    """A title is the one text of a plan that may hold a line break: it could pose as a heading."""
+    changes = [replace(change, title=" ".join(change.title.split())) for change in view.changes]
+    return replace(view, changes=changes)
 
 
 def _existed(found: ExistingObject) -> str:

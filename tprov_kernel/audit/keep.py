@@ -1,0 +1,149 @@
+"""Writes the audit of each run that closes into files: whoever works on runs keeps their audits.
+
+A worker of a task queue looks, while it polls and a last time when it stops, for closed runs of
+that queue whose files are missing. So a run that was terminated is told too, one that closed while
+nobody polled is caught up with, and writing twice changes nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from temporalio.client import Client, WorkflowExecution
+from temporalio.plugin import SimplePlugin
+from temporalio.service import RPCError
+
+from tprov_kernel.audit.chain import audit
+from tprov_kernel.audit.markdown import to_markdown
+from tprov_kernel.audit.record import Audit, to_json
+from tprov_kernel.errors import TprovError
+from tprov_kernel.messages import WORKFLOW_TYPE
+
+EVERY = 5.0
+"""Seconds between two looks; one cheap call each."""
+
+LAST = 2.0
+"""Seconds that the last look, when a worker stops, may take."""
+
+SLACK = timedelta(minutes=2)
+"""Visibility may show a closed run later than one that closed after it."""
+
+_log = logging.getLogger(__name__)
+
+
+def keeping_audits(client: Client, folder: Path, *, task_queue: str) -> SimplePlugin:
+    """Give a worker's plugin that keeps the audits of its task queue's runs, while it runs.
+
+    Args:
+        client: Connected to the server; used on the worker's loop.
+        folder: Where to; made when there is something to write.
+        task_queue: The worker's.
+    """
+    keeper = Keeper(client, folder, task_queue=task_queue)
+    return SimplePlugin("tprov.audits", run_context=keeper.beside)
+
+
+class Keeper:
+    """Keeps the audits of one task queue's runs in a folder, as Markdown and as JSON."""
+
+    def __init__(self, client: Client, folder: Path, *, task_queue: str) -> None:
+        self._client = client
+        self._folder = folder
+        self._task_queue = task_queue
+        self._since: datetime | None = None
+        self._hopeless: set[str] = set()
+        self._told = ""
+
+    @asynccontextmanager
+    async def beside(self) -> AsyncIterator[None]:
+        """Look now and then while the block runs, and once more at its end."""
+        task = asyncio.create_task(self._look_for_ever())
+        try:
+            yield
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(LAST):
+                    await self._look()
+
+    async def _look_for_ever(self) -> None:
+        while True:
+            await self._look()
+            await asyncio.sleep(EVERY)
+
+    async def _look(self) -> None:
+        try:
+            await self.sweep()
+        except RPCError:
+            return  # the server is away: whoever looks at a run is told so there
+        except OSError as error:
+            words = f"Audits cannot be kept in {self._folder}: {error.strerror or error}."
+            if words != self._told:
+                self._told = words
+                _log.warning(words)
+
+    async def sweep(self) -> list[Path]:
+        """Write what is missing; gives the Markdown files that were written.
+
+        Raises:
+            RPCError: The server does not answer.
+            OSError: The folder cannot be written to.
+        """
+        closed = [execution async for execution in self._client.list_workflows(self._query())]
+        known = self._hopeless | self._kept()
+        missing = [run for run in closed if run.run_id not in known]
+        written = [path for run in missing if (path := await self._write(run))]
+        times = [run.close_time for run in closed if run.close_time]
+        self._since = max([*times, *([self._since] if self._since else [])], default=None)
+        return written
+
+    def _query(self) -> str:
+        queue = self._task_queue.replace("\\", "\\\\").replace("'", "\\'")
+        query = (
+            f"WorkflowType='{WORKFLOW_TYPE}' AND TaskQueue='{queue}'"
+            " AND ExecutionStatus!='Running' AND ExecutionStatus!='ContinuedAsNew'"
+        )
+        if self._since is None:
+            return query
+        return f"{query} AND CloseTime>'{(self._since - SLACK).isoformat()}'"
+
+    def _kept(self) -> set[str]:
+        """Run ids of the runs whose files are here: the JSON file is written last."""
+        return {path.stem[-36:] for path in self._folder.glob("*.json")}
+
+    async def _write(self, run: WorkflowExecution) -> Path | None:
+        handle = self._client.get_workflow_handle(run.id, run_id=run.run_id)
+        try:
+            told = await audit(self._client, handle)
+            texts = {".md": to_markdown(told), ".json": to_json(told) + "\n"}
+        except TprovError:
+            return None  # the server is away, or the run is gone
+        except Exception:
+            self._hopeless.add(run.run_id)
+            _log.exception("The audit of %s (%s) cannot be made.", run.id, run.run_id)
+            return None
+        return await asyncio.to_thread(_put, self._folder / name_of(told, run.run_id), texts)
+
+
+def name_of(told: Audit, run_id: str) -> str:
+    """What an audit's files are called: stack, when it began, and the run that closed."""
+    began = told.asked.at if told.asked else told.chronicle[0].at
+    return f"{told.stack}-{began:%Y%m%dT%H%M%SZ}-{run_id}"
+
+
+def _put(stem: Path, texts: dict[str, str]) -> Path:
+    """Write the files, each whole or not at all, for nobody else to read."""
+    stem.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    for suffix, text in texts.items():
+        draft = stem.with_name(f".{stem.name}{suffix}.{os.getpid()}")
+        with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+            file.write(text)
+        draft.replace(f"{stem}{suffix}")
+    return Path(f"{stem}.md")
