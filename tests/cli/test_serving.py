@@ -143,8 +143,10 @@ def test_a_lab_of_its_own(terminal: Terminal, tmp_path: Path) -> None:
     command = ("lab", "--no-browser", "--port", "18888")
     with terminal.runs(*command, log=log, env=hostile) as process:
         text = until_said(log, "Ctrl-C closes it", process=process, limit=90)
-        (address,) = re.findall(r"http://127\.0\.0\.1:\d+/lab\?token=\w+", text)
-        url, token = address.split("/lab?token=")
+        (address,) = re.findall(
+            r"http://\S+/lab/tree/notebooks/00_start_here.ipynb\?token=\w+", text
+        )
+        url, token = address.split("/lab/tree/notebooks/00_start_here.ipynb?token=")
         assert token not in " ".join(psutil.Process(process.pid).cmdline())
 
         second = terminal.type("lab", "--no-browser")

@@ -45,12 +45,15 @@ def make_private(home: Path, environ: MutableMapping[str, str]) -> None:
         environ.pop(name, None)
 
 
-def address_of_open_lab(home: Path) -> str:
-    """The address, with its token, of the JupyterLab that is open in ``home``; else empty."""
+def address_of_open_lab(home: Path, *, page: str) -> str:
+    """The address of a page, with its token, of the JupyterLab that is open in ``home``.
+
+    Empty when none is.
+    """
     for file in (home / "jupyter" / "runtime").glob("jpserver-*.json"):
         # One that was killed leaves its file behind: it has to run, and to answer.
         with suppress(OSError, ValueError, KeyError):
             server = json.loads(file.read_text())
             if psutil.pid_exists(server["pid"]) and is_answered(server["port"]):
-                return f"{server['url']}lab?token={server['token']}"
+                return f"{server['url'].rstrip('/')}{page}?token={server['token']}"
     return ""

@@ -33,7 +33,9 @@ def lab(place: Place, *, browser: bool, port: int) -> int:
     from tprov_kernel import services
 
     owner = services.owner_of(place.home)
-    if (owner is not None and owner.kind == "lab") or address_of_open_lab(place.home):
+    if (owner is not None and owner.kind == "lab") or address_of_open_lab(
+        place.home, page=start_page(place.root)
+    ):
         return _open_already(place, browser=browser)
     make_private(place.home, os.environ)
     os.environ |= {
@@ -69,7 +71,7 @@ def free_port(first: int) -> int:
 def _open_already(place: Place, *, browser: bool) -> int:
     """Say where it is, once it is there: it may be opening at this moment."""
     until = time.monotonic() + OPENING
-    while not (url := address_of_open_lab(place.home)):
+    while not (url := address_of_open_lab(place.home, page=start_page(place.root))):
         if time.monotonic() > until or services_gone(place):
             raise ServiceError(
                 f"Another `tprov lab` is opening in {shown(place.home)}, or closing.",
@@ -143,9 +145,14 @@ def _serve(place: Place, *, browser: bool, port: int) -> int:
     page: dict[str, Any] = server.web_app.settings.setdefault("page_config_data", {})
     # The build check would run npm, which writes logs into the user's home.
     page.update(buildCheck=False, buildAvailable=False)
-    _say_where(place, f"http://{HOST}:{server.port}/lab?token={token}")
+    _say_where(place, f"http://{HOST}:{server.port}{start_page(place.root)}?token={token}")
     server.start()
     return 0
+
+
+def start_page(root: Path) -> str:
+    """The path of what is opened first: the start notebook, where there is one."""
+    return f"/lab/tree/{START.as_posix()}" if (root / START).exists() else "/lab"
 
 
 def arguments(root: Path, *, port: int, browser: bool) -> list[str]:
@@ -156,7 +163,6 @@ def arguments(root: Path, *, port: int, browser: bool) -> list[str]:
         port: The port to begin with; the next free one is taken.
         browser: Whether it opens one.
     """
-    page = f"/lab/tree/{START.as_posix()}" if (root / START).exists() else "/lab"
     return [
         f"--ServerApp.root_dir={root}",
         f"--ServerApp.ip={HOST}",
@@ -168,7 +174,7 @@ def arguments(root: Path, *, port: int, browser: bool) -> list[str]:
         "--ServerApp.log_level=WARN",
         "--LabApp.log_level=WARN",
         f"--LabApp.app_settings_dir={SETTINGS}",
-        f"--LabApp.default_url={page}",
+        f"--LabApp.default_url={start_page(root)}",
         "--LabApp.news_url=None",
         "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
         "--LabApp.extension_manager=readonly",
