@@ -355,3 +355,17 @@ async def _until_written(keeper: Keeper) -> list[Path]:
         while not (written := await keeper.sweep()):  # noqa: ASYNC110 (the server makes it true)
             await asyncio.sleep(0.05)
     return written
+
+
+async def test_whoever_works_on_runs_keeps_their_audits(platform: Platform, tmp_path: Path) -> None:
+    """A worker catches up with what closed while nobody polled, and looks again when it stops."""
+    client = await platform.client()
+    settings = replace(platform.settings, home=tmp_path, task_queue="keeping")
+    before = await start(client, settings, platform, "keeping", ADMIN)
+    await before.terminate(reason="nobody polls")
+    async with platform.worker(client, settings=settings):
+        async with asyncio.timeout(20):
+            while not list(settings.audits.glob("*.json")):  # noqa: ASYNC110 (a worker writes it)
+                await asyncio.sleep(0.05)
+    (file,) = settings.audits.glob("*.md")
+    assert "nobody polls" in file.read_text()

@@ -126,7 +126,7 @@ class Activities:
     def __init__(
         self, *, settings: Settings, toolchain: Toolchain, key_ring: KeyRing, guard: Guard
     ) -> None:
-        self._settings = settings
+        self.settings = self._settings = settings
         self._tools = toolchain
         self._keys = key_ring
         self._guard = guard

@@ -18,6 +18,7 @@ from temporalio.worker import Worker
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
 
 from tprov_kernel.activities import Activities, ActivityFunction
+from tprov_kernel.audit.keep import keeping_audits
 from tprov_kernel.errors import ServiceError
 from tprov_kernel.payloads.codec import data_converter
 from tprov_kernel.payloads.keyring import KeyRing
@@ -32,7 +33,7 @@ STICKY_TIMEOUT = timedelta(seconds=1)
 
 
 HEARTBEAT_EVERY = timedelta(seconds=0.5)
-"""By default heartbeats are held back for 80 % of their time-out; they carry progress for people."""
+"""By default heartbeats are held back for 80 % of their time-out; they carry progress."""
 
 
 def me(role: str = "") -> str:
@@ -88,7 +89,9 @@ def build_worker(
     identity: str | None = None,
     replaced: Mapping[str, ActivityFunction] | None = None,
 ) -> Worker:
-    """Build a worker for one task queue; the caller runs it.
+    """Build a worker for one task queue, which also keeps the audits of its runs.
+
+    The caller runs it.
 
     Args:
         client: Whose connection it uses.
@@ -111,6 +114,7 @@ def build_worker(
         max_heartbeat_throttle_interval=HEARTBEAT_EVERY,
         graceful_shutdown_timeout=timedelta(seconds=0),
         workflow_runner=SandboxedWorkflowRunner(restrictions=SandboxRestrictions.default),
+        plugins=[keeping_audits(client, activities.settings.audits, task_queue=task_queue)],
     )
 
 

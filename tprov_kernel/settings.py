@@ -112,6 +112,11 @@ class Settings:
         return self.home / "keys.json"
 
     @property
+    def audits(self) -> Path:
+        """Where an audit of each run that closed is kept."""
+        return self.home / "audits"
+
+    @property
     def logs(self) -> Path:
         """Where every process of ours logs to."""
         return self.home / "logs"

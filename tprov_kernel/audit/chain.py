@@ -9,7 +9,7 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from tprov_kernel.audit.fold import fold
 from tprov_kernel.audit.record import Audit
-from tprov_kernel.runs import as_service_error
+from tprov_kernel.errors import ServiceError
 
 
 async def audit(client: Client, handle: WorkflowHandle[Any, Any]) -> Audit:
@@ -25,7 +25,10 @@ async def audit(client: Client, handle: WorkflowHandle[Any, Any]) -> Audit:
     try:
         chain = await histories(client, handle)
     except RPCError as error:
-        raise as_service_error(error) from error
+        raise ServiceError(
+            f"The history of {handle.id} cannot be read: {error.message or error.status.name}.",
+            remedy="`tprov status` lists the stacks; `tprov doctor` asks the server.",
+        ) from error
     return await fold(chain, client.data_converter)
 
 
