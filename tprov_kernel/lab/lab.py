@@ -63,7 +63,8 @@ class Lab:
         self._closed = threading.Event()
         self._starting: list[Future[Run]] = []
         self._held: Mapping[str, list[str]] = {}
-        self._troubles: dict[str, str] = {}
+        self.troubles: dict[str, str] = {}
+        """What ended by itself: its name to a sentence; an empty one when it is back."""
         self._title = ""
         self._panel = output.Place()
         self._runtime = Runtime()
@@ -273,6 +274,7 @@ class Lab:
             headless=self.place.headless,
             web=self._web(handle.id, handle.run_id),
             worker=self.identity,
+            queue=self.settings.task_queue,
             on_view=self._on_view,
         )
         self.runs.append(made)
@@ -376,12 +378,12 @@ class Lab:
     def _refresh(self) -> None:
         from tprov_kernel.lab.panel import panel_model
 
-        model = panel_model(self, title=self._title, held=self._held, troubles=self._troubles)
+        model = panel_model(self, title=self._title, held=self._held, troubles=self.troubles)
         self._panel.show(panel_html(model), self._title)
 
     def _tell(self, name: str, sentence: str) -> None:
         """Something ended by itself, or is back (an empty sentence): the panel says so."""
-        self._troubles[name] = sentence
+        self.troubles[name] = sentence
         if self._title:
             self._refresh()
 

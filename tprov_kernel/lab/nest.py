@@ -13,6 +13,8 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+_nested: dict[str, Any] = {}
+
 
 async def allow_asyncio_run() -> None:
     """Let the rest of this cell be a script: `asyncio.run(...)`, workflows defined on the spot.
@@ -28,7 +30,8 @@ async def allow_asyncio_run() -> None:
 
     shell = get_ipython()
     plain_run = asyncio.run
-    nest_asyncio.apply()
+    nest_asyncio.apply()  # patches `asyncio.run` the first time only
+    asyncio.run = _nested.setdefault("run", asyncio.run)
     main: Any = sys.modules["__main__"]
     folder = tempfile.TemporaryDirectory(prefix="tprov-cell-")
     script = Path(folder.name) / "cell.py"

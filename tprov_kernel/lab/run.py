@@ -32,6 +32,9 @@ from tprov_kernel.widgets.timeline import timeline_img, timeline_words
 
 Via = Literal["signal", "update"]
 
+FIRST = 1.0
+"""Seconds to wait for the first news of a run before its card is shown without."""
+
 TICK = 0.5
 """Seconds between two looks at the clock, while a run is open."""
 
@@ -63,6 +66,7 @@ class Run:
         headless: Nobody is there to press buttons: the autopilot does.
         web: Where the run is in the Web UI.
         worker: Identity of this kernel's worker.
+        queue: The task queue that it polls.
         on_view: Told of every change, for `tprov play`.
     """
 
@@ -77,6 +81,7 @@ class Run:
         headless: bool,
         web: WebUI,
         worker: str,
+        queue: str,
         on_view: Callable[[RunView], None] = lambda _: None,
     ) -> None:
         self.stack = stack
@@ -88,7 +93,7 @@ class Run:
         self._handle = handle
         self._headless = headless
         self._web = web
-        self._worker = worker
+        self._worker, self._queue = worker, queue
         self._on_view = on_view
         self._card: RunCard | None = None
         self._view: RunView | None = None
@@ -102,6 +107,7 @@ class Run:
 
     def card(self) -> None:
         """Show the run's card in this cell."""
+        self._wait_for(lambda _: True, monotonic() + FIRST)  # so that it does not begin empty
         self.as_card().display()
 
     def wait(self, until: str = "", *, or_later: bool = False, timeout: float = 600.0) -> Reached:
@@ -237,6 +243,7 @@ class Run:
                 links=[("Open in Temporal Web UI", link)] if link else [],
                 cli=f"temporal workflow show --workflow-id {self.workflow_id}",
                 own_worker=self._worker,
+                own_queue=self._queue,
             )
             if self._view is not None:
                 self._card.show(self._view)

@@ -45,6 +45,7 @@ class RunCard:
         links: Label and address of what the foot links to.
         cli: The shell command that shows the same run.
         own_worker: The identity of this kernel's worker, shown as 'in this kernel'.
+        own_queue: The task queue that it polls.
         clock: Tells the time; replaced in tests.
 
     Attributes:
@@ -61,9 +62,11 @@ class RunCard:
         links: Sequence[tuple[str, str]],
         cli: str,
         own_worker: str = "",
+        own_queue: str = "",
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
-        self._decide, self._own_worker, self._clock = decide, own_worker, clock
+        self._decide, self._clock = decide, clock
+        self._own_worker, self._own_queue = own_worker, own_queue
         self._lock = threading.RLock()
         self._view: RunView | None = None
         self._armed = ""
@@ -196,7 +199,8 @@ class RunCard:
             return
         _put(self._head, live.head(view, now))
         _put(self._steps, live.steps(view, now))
-        told = parts.banners(view, now, ink) + parts.doing(view, now, ink)
+        told = parts.banners(view, now, ink, own_queue=self._own_queue)
+        told += parts.doing(view, now, ink)
         _put(self._told, f'<div class="told">{told}</div>' if told else "")
         self._ask(view, now)
         decided = parts.decisions(view.decisions[-3:], ink)

@@ -23,12 +23,12 @@ from tprov_kernel.messages import (
 from tprov_kernel.observe import Contact, RunView, StepView
 from tprov_kernel.widgets.style import Ink, live
 from tprov_kernel.widgets.words import (
-    DEFAULT_DOING,
     LEVEL_TONE,
     TONE_ICON,
     Tone,
     between,
     clock,
+    default_doing,
     duration,
     esc,
     findings_words,
@@ -39,6 +39,7 @@ from tprov_kernel.widgets.words import (
     status_tone,
     status_words,
     step_title,
+    waits_for_worker,
 )
 
 QUIET = 15.0
@@ -76,10 +77,17 @@ def banner(tone: Tone, html: str, ink: Ink) -> str:
     return f"<div{ink(f'banner {tone}-box')}>{html}</div>"
 
 
-def banners(view: RunView, now: datetime, ink: Ink) -> str:
-    """What went wrong or needs to be known, each with its remedy."""
+def banners(view: RunView, now: datetime, ink: Ink, *, own_queue: str = "") -> str:
+    """What went wrong or needs to be known, each with its remedy.
+
+    Args:
+        view: The run.
+        now: The moment.
+        ink: How it is drawn.
+        own_queue: The task queue that this kernel's worker polls, when it runs.
+    """
     shown = [_failure(view, ink), _task_failure(view, ink), _out_of_touch(view, now, ink)]
-    shown += [_nobody_polls(view, ink), _story(view, ink)]
+    shown += [_nobody_polls(view, ink, own_queue), _story(view, ink)]
     return "".join(shown)
 
 
@@ -108,12 +116,13 @@ def _out_of_touch(view: RunView, now: datetime, ink: Ink) -> str:
     return banner("ask", f"{lead} {rest}", ink)
 
 
-def _nobody_polls(view: RunView, ink: Ink) -> str:
+def _nobody_polls(view: RunView, ink: Ink, own_queue: str) -> str:
     if not needs_worker(view):
         return ""
     queue = view.contact.task_queue
     option = "" if queue in ("", DEFAULT_TASK_QUEUE) else f" --task-queue {queue}"
-    command = f"<span{ink('code')}>{esc('tprov worker' + option)}</span>"
+    typed = "lab.restart_worker()" if queue and queue == own_queue else f"tprov worker{option}"
+    command = f"<span{ink('code')}>{esc(typed)}</span>"
     lead = f"Nobody polls the task queue <span{ink('code')}>{esc(queue)}</span>."
     if view.status is Status.AWAITING_APPROVAL:
         rest = f"A person can take their time; to go on, the run needs a worker: {command}"
@@ -140,9 +149,9 @@ def _doing(step: StepView, view: RunView, now: datetime, ink: Ink) -> str:
     if step.state == "retrying":
         failed = f"<b{ink('bad')}>attempt {step.attempts} failed:</b> {esc(step.failure)}"
         return f"{title}: {failed} <b>Attempt {step.attempts + 1} {next_in(step, now)}.</b>"
-    if step.state != "running" or step.scheduled_without_worker:
+    if step.state != "running" or waits_for_worker(step, view):
         return ""
-    words = f"{title}: {esc(step.doing or DEFAULT_DOING[step.name])}"
+    words = f"{title}: {esc(step.doing or default_doing(step, view))}"
     if step.failure:
         earlier = f"the attempt before failed: {esc(step.failure)}"
         words += f" <span{ink('muted')}>({earlier})</span>"
@@ -271,11 +280,14 @@ def heard(view: RunView, now: datetime, own_worker: str, ink: Ink) -> str:
     contact = view.contact
     who = "in this kernel" if contact.worker and contact.worker == own_worker else contact.worker
     worker = f"worker: {esc(who or 'none yet')}"
+    if needs_worker(view):
+        worker = f"no worker, the last was {esc(who)}" if who else "no worker"
     if view.closed:
         return f"<span{ink('muted')}>{worker} · run closed · {view.history_length} events</span>"
     age = between(contact.last_heard, now)
     last = f"last heard {duration(age)} ago" if contact.last_heard else "nothing heard yet"
-    tone = "ask" if _is_silent(contact, view, age) else "muted"
+    stands = needs_worker(view) and view.status is not Status.AWAITING_APPROVAL
+    tone = "ask" if stands or _is_silent(contact, view, age) else "muted"
     sign = "⚠ " if tone == "ask" else ""
     return f"<span{ink(tone)}>{sign}{worker} · {last}</span>"
 

@@ -155,6 +155,13 @@ DEFAULT_DOING: dict[StepName, str] = {
 }
 
 
+def default_doing(step: StepView, view: RunView) -> str:
+    """What a step does, when it has not told more."""
+    if step.name == "apply" and view.status is Status.RECOVERING:
+        return "how the last attempt ended is being found out; nothing is repeated blindly"
+    return DEFAULT_DOING[step.name]
+
+
 def step_title(step: StepView, view: RunView) -> str:
     """A step's name for people."""
     if step.name == "apply" and view.action == "destroy":
@@ -171,13 +178,14 @@ def step_note(step: StepView, view: RunView, now: datetime) -> str:
         words = ["no worker"] if step.scheduled_without_worker else [_outlook(step, view)]
     elif step.state == "running":
         attempt = f"attempt {step.attempts}" if step.attempts > 1 else ""
-        words = ["no worker" if step.scheduled_without_worker else took, attempt]
+        begun = _worked(step, now) or (took if step.attempts else "about to start")
+        words = ["no worker" if waits_for_worker(step, view) else begun, attempt]
     elif step.state == "retrying":
         words = [f"attempt {step.attempts + 1} {next_in(step, now)}"]
     elif step.state == "asking":
         words = [f"asks since {clock(step.started)}" if step.started else "asks"]
     elif step.state == "done":
-        words = [_worked(step) or (took if step.started else ""), step.note, attempts]
+        words = [_worked(step, now) or (took if step.started else ""), step.note, attempts]
     elif step.state == "failed":
         words = ["failed", attempts, step.note]
     elif step.state == "skipped":
@@ -185,11 +193,11 @@ def step_note(step: StepView, view: RunView, now: datetime) -> str:
     return " · ".join(w for w in words if w)
 
 
-def _worked(step: StepView) -> str:
+def _worked(step: StepView, now: datetime) -> str:
     """How long a step's attempts took, from the first one's begin: a pause before is none of it."""
     if not step.spans:
         return ""
-    return duration(between(step.spans[0].start, step.spans[-1].end or step.ended))
+    return duration(between(step.spans[0].start, step.spans[-1].end or step.ended or now))
 
 
 def next_in(step: StepView, now: datetime) -> str:
@@ -217,3 +225,10 @@ def needs_worker(view: RunView) -> bool:
     if view.closed:
         return False
     return view.contact.pollers == 0 or any(s.scheduled_without_worker for s in view.steps)
+
+
+def waits_for_worker(step: StepView, view: RunView) -> bool:
+    """Whether a step that is on does not go on because nobody polls: no attempt is under way."""
+    under_way = bool(step.spans) and step.spans[-1].kind == "running"
+    stands = step.state == "running" and needs_worker(view) and not under_way
+    return step.scheduled_without_worker or stands
