@@ -11,7 +11,6 @@ from typing import Any
 
 import pytest
 from temporalio.client import Client
-from tprov_kernel.services import Services, local_settings, open_services
 
 from tprov_kernel.activities import Activities, ActivityFunction
 from tprov_kernel.cloud import CloudClient
@@ -19,6 +18,7 @@ from tprov_kernel.connect import build_worker, connect
 from tprov_kernel.lab.runtime import Runtime
 from tprov_kernel.payloads.keyring import KeyRing
 from tprov_kernel.process import Guard
+from tprov_kernel.services import Services, local_settings, open_services
 from tprov_kernel.settings import CONNECTION_VARIABLES, Settings
 from tprov_kernel.toolchain import Toolchain, find_toolchain
 

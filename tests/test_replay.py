@@ -5,6 +5,7 @@ Record one with ``tprov export-history STACK tests/histories/NAME.json`` after t
 
 from __future__ import annotations
 
+import asyncio
 import json
 from pathlib import Path
 
@@ -25,7 +26,7 @@ def test_every_way_to_end_was_recorded() -> None:
 
 
 @pytest.mark.parametrize("path", HISTORIES, ids=lambda path: path.stem)
-async def test_a_recorded_run_replays(path: Path) -> None:
+def test_a_recorded_run_replays(path: Path) -> None:
     """Today's code makes the same decisions from the same events."""
     history = WorkflowHistory.from_json(path.stem, json.loads(path.read_text()))
-    await Replayer(workflows=[ProvisionInfraWorkflow]).replay_workflow(history)
+    asyncio.run(Replayer(workflows=[ProvisionInfraWorkflow]).replay_workflow(history))

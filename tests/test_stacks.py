@@ -26,6 +26,7 @@ from tprov_kernel.stacks import (
 
 @pytest.fixture
 def keys(tmp_path: Path) -> KeyRing:
+    """A key ring of the test's own."""
     return KeyRing.load_or_create(tmp_path / "keys.json")
 
 
