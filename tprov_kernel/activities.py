@@ -355,28 +355,18 @@ class Activities:
         return given | await asyncio.to_thread(secrets_of_state, state)
 
     def _given_secrets(self, directory: Path) -> frozenset[str]:
-        sources = _sources(directory)
-        return self._own_secrets | given_secrets(sources, given_values(directory))
+        return secrets_given_in(directory, self.settings)
 
     async def _remember(
         self, digest: str, shown: bytes, directory: Path, *, import_ids: Collection[str] = ()
     ) -> tuple[dict[str, Any], Redacted]:
-        plan, redacted = await asyncio.to_thread(self._redact, shown, directory, import_ids)
+        plan, redacted = await asyncio.to_thread(
+            redact_shown, shown, directory, self.settings, import_ids=import_ids
+        )
         self._plans[digest] = (shown, redacted)
         while len(self._plans) > CACHED_PLANS:
             self._plans.popitem(last=False)
         return plan, redacted
-
-    def _redact(
-        self, shown: bytes, directory: Path, import_ids: Collection[str]
-    ) -> tuple[dict[str, Any], Redacted]:
-        plan = json.loads(shown)
-        return plan, redact_plan(
-            plan,
-            known=self._given_secrets(directory),
-            ephemeral=ephemeral_variables(_sources(directory)),
-            import_ids=import_ids,
-        )
 
     async def _recall(
         self, job: _Job, plan: SavedPlan, *, bench: _Bench | None = None
@@ -480,6 +470,32 @@ class _Progress:
         self._done += event.get("type") == "apply_complete"
         if words := self._scrub(terraform.progress_words(event)):
             self._beat.say(ApplyProgress(done=self._done, total=self._total, current=words))
+
+
+def secrets_given_in(directory: Path, settings: Settings) -> frozenset[str]:
+    """Secrets that are known before there is a plan: the worker's own, and given variables."""
+    own = frozenset(filter(None, [settings.cloud.api_key, settings.api_key]))
+    return own | given_secrets(_sources(directory), given_values(directory))
+
+
+def redact_shown(
+    shown: bytes, directory: Path, settings: Settings, *, import_ids: Collection[str] = ()
+) -> tuple[dict[str, Any], Redacted]:
+    """Read a plan's JSON, and redact it.
+
+    Args:
+        shown: `terraform show -json PLAN`.
+        directory: The root module that it is of, with its variables.
+        settings: Whose credentials are secrets too.
+        import_ids: Ids in import blocks that our own code put there.
+    """
+    plan = json.loads(shown)
+    return plan, redact_plan(
+        plan,
+        known=secrets_given_in(directory, settings),
+        ephemeral=ephemeral_variables(_sources(directory)),
+        import_ids=import_ids,
+    )
 
 
 def _sources(directory: Path) -> list[str]:

@@ -34,7 +34,10 @@ LEVELS: tuple[Level, ...] = tuple(reversed(get_args(Level)))
 MAX_BUNDLE = 4 << 20
 MAX_FINDINGS = 256 << 10
 MAX_TEXT = 32 << 10
+MAX_TRACE = 128 << 10
 _QUICK = Ending(terminate=1)
+_RULE = re.compile(r"^package\s+tprov\.rules\.(\w+)", re.MULTILINE)
+_NOISE = re.compile(r"\S+:\d+\s+(\| )*(Redo|Index)\b")
 _PLACED = re.compile(r"(?P<where>[^\s:]+:\d+): (?:rego_\w+: )?(?P<what>.+)")
 
 Scrub = Callable[[str], str]
@@ -62,6 +65,24 @@ def eval_args(*, bundle: str, capabilities: Path, timeout: float, query: str = Q
         *("--capabilities", str(capabilities), "--strict-builtin-errors"),
         *("--timeout", f"{timeout:g}s", query),
     ]
+
+
+def explain_args(
+    *, bundle: str, capabilities: Path, timeout: float, query: str, values: bool
+) -> list[str]:
+    """`opa eval` of one query, told step by step.
+
+    Args:
+        bundle: The policies' directory.
+        capabilities: What OPA may do, see `reduced`.
+        timeout: Seconds after which OPA gives up.
+        query: What is asked.
+        values: Show the values of variables. OPA cuts them short, so that a secret among them could
+            not be recognised any more: only for an input without secrets.
+    """
+    usual = eval_args(bundle=bundle, capabilities=capabilities, timeout=timeout, query=query)
+    told = ["--explain", "full", *(["--var-values"] if values else [])]
+    return ["eval", "--format", "pretty", *told, *usual[3:]]
 
 
 def reduced(capabilities: Mapping[str, Any]) -> dict[str, Any]:
@@ -95,7 +116,7 @@ def read_bundle(bundle: Path) -> dict[str, bytes]:
     try:
         for path in sorted(bundle.rglob("*")):
             name = path.relative_to(bundle).as_posix()
-            if _decides(name) and path.is_file():
+            if decides(name) and path.is_file():
                 files[name] = path.read_bytes()
     except OSError as error:
         raise PolicyError(f"The policies in {bundle} cannot be read: {error.strerror}.") from None
@@ -112,7 +133,16 @@ def read_bundle(bundle: Path) -> dict[str, bytes]:
     return files
 
 
-def _decides(name: str) -> bool:
+def rules_in(files: Mapping[str, bytes]) -> list[str]:
+    """Names of the rules in a bundle: the packages below `tprov.rules`."""
+    found = {
+        name for text in files.values() for name in _RULE.findall(text.decode(errors="replace"))
+    }
+    return sorted(found)
+
+
+def decides(name: str) -> bool:
+    """Whether a file of this name within a bundle is among those that decide."""
     if any(part.startswith(".") for part in name.split("/")):
         return False
     if name.endswith(".rego"):
@@ -141,15 +171,33 @@ async def evaluate(
     timeout: float = 30.0,
     cache: Path | None = None,
 ) -> Verdict:
-    """Let the policies judge a plan.
+    """Let the policies in a directory judge a plan.
 
     OPA reads a private copy of the bundle: what the digest says is what decided, whatever happens
-    to the directory meanwhile.
+    to the directory meanwhile. See `evaluate_files`; errors are the same.
+    """
+    files = read_bundle(bundle)
+    return await evaluate_files(
+        opa, guard, files=files, plan=plan, scrub=scrub, timeout=timeout, cache=cache
+    )
+
+
+async def evaluate_files(
+    opa: Tool,
+    guard: Guard,
+    *,
+    files: Mapping[str, bytes],
+    plan: bytes,
+    scrub: Scrub,
+    timeout: float = 30.0,
+    cache: Path | None = None,
+) -> Verdict:
+    """Let policies judge a plan.
 
     Args:
         opa: Which OPA.
         guard: Who starts it.
-        bundle: The policies' directory.
+        files: The policies, by their path within the bundle (`read_bundle`).
         plan: The real plan, `terraform show -json`.
         scrub: Takes secrets out of a text; applied to everything that is returned or raised.
         timeout: Seconds in which the policies have to come to an end.
@@ -160,13 +208,60 @@ async def evaluate(
         TooLarge: They find more than fits into a review.
         ToolError: OPA is missing, hangs, died, or did not answer in JSON.
     """
-    files = read_bundle(bundle)
     with tempfile.TemporaryDirectory(prefix="tprov-policies-") as folder:
         runner = _Runner(opa, guard, cwd=Path(folder), timeout=timeout, scrub=scrub)
         capabilities = await runner.capabilities(cache or tools_home(os.environ))
         _copy(files, Path(folder) / "bundle")
         value = await runner.ask(capabilities, plan)
     return _verdict(value, digest=_digest(files), opa=opa, scrub=scrub)
+
+
+async def explain(
+    opa: Tool,
+    guard: Guard,
+    *,
+    files: Mapping[str, bytes],
+    rule: str,
+    plan: bytes,
+    scrub: Scrub,
+    values: bool,
+    timeout: float = 30.0,
+    cache: Path | None = None,
+) -> str:
+    """Let OPA tell, step by step, how one rule comes to its findings, or to none.
+
+    What OPA does again (`Redo`), and how it looks rules up (`Index`), is left out.
+
+    Args:
+        opa: Which OPA.
+        guard: Who starts it.
+        files: The policies; they have to compile.
+        rule: Its name, or ``undecidable``.
+        plan: What it is asked about.
+        scrub: Takes secrets out of a text.
+        values: Show the values of variables: only for a plan without secrets (`explain_args`).
+        timeout: Seconds in which it has to come to an end.
+        cache: Where OPA's reduced capabilities are kept; the tools' directory when not given.
+
+    Raises:
+        PolicyError: There is no such rule.
+        ToolError: OPA is missing, hangs, or died.
+    """
+    known = [*rules_in(files), "undecidable"]
+    if rule not in known:
+        raise PolicyError(
+            f"There is no rule {rule!r} in these policies.",
+            remedy=f"They have {', '.join(known)}.",
+        )
+    of = "tprov.undecidable" if rule == "undecidable" else f"tprov.rules.{rule}"
+    with tempfile.TemporaryDirectory(prefix="tprov-policies-") as folder:
+        runner = _Runner(opa, guard, cwd=Path(folder), timeout=timeout, scrub=scrub)
+        capabilities = await runner.capabilities(cache or tools_home(os.environ))
+        _copy(files, Path(folder) / "bundle")
+        told = await runner.tell(capabilities, plan, query=f"data.{of}.findings", values=values)
+    lines = [line.rstrip() for line in told.splitlines() if not _NOISE.match(line)]
+    text = scrub("\n".join(line.removesuffix(" {}").rstrip() for line in lines))
+    return text if len(text) <= MAX_TRACE else text[:MAX_TRACE].rpartition("\n")[0] + "\n…"
 
 
 def _copy(files: Mapping[str, bytes], folder: Path) -> None:
@@ -212,6 +307,20 @@ class _Runner:
                 f"The policies give no verdict: {QUERY} is undefined.",
                 remedy="The package tprov needs a rule named verdict (see policies/verdict.rego).",
             ) from None
+
+    async def tell(self, capabilities: Path, plan: bytes, *, query: str, values: bool) -> str:
+        """Evaluate a query; give how OPA did it, and its value below."""
+        argv = explain_args(
+            bundle=".",
+            capabilities=capabilities,
+            timeout=self._timeout,
+            query=query,
+            values=values,
+        )
+        done = await self._run(argv, stdin=plan, cwd=self._cwd / "bundle")
+        if done.returncode != 0 or not done.stdout.strip():
+            raise self._silence(done)
+        return done.stdout.decode(errors="replace")
 
     async def _run(
         self, arguments: list[str], *, stdin: bytes = b"", cwd: Path | None = None
