@@ -11,10 +11,23 @@ from typing import Any
 
 import typer
 
-from tprov_kernel.cli import notebook_commands, run_commands, say, service_commands
+from tprov_kernel.cli import (
+    cloud_commands,
+    notebook_commands,
+    run_commands,
+    say,
+    service_commands,
+)
 from tprov_kernel.cli.base import app
 
-__all__ = ["app", "notebook_commands", "run", "run_commands", "service_commands"]
+__all__ = [
+    "app",
+    "cloud_commands",
+    "notebook_commands",
+    "run",
+    "run_commands",
+    "service_commands",
+]
 
 # click's own, or that of the copy which newer typers carry: the base of what they export
 UsageError: type[Any] = typer.BadParameter.__mro__[1]
