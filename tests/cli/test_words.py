@@ -28,6 +28,7 @@ def test_the_commands_are_those_that_readers_know() -> None:
     """A command that disappears would break a reader's script."""
     assert COMMANDS == [
         "approve",
+        "audit",
         "cancel",
         "codec-server",
         "deny",

@@ -8,12 +8,14 @@
     serve      up                              closing    down, reset
     working    worker, codec-server            terminal   env
     notebooks  lab (jupyter: its places)       play       play (headless: runs the notebook)
+    gate       audit, policy try, policy explain
     doctor     doctor (looks: at what)         tools      setup
     render     a run as a terminal shows it (follow: while it goes on)
     say        sentences, errors, questions
 
 Exit codes: 0 it is as asked; 1 it is not, a sentence says why; 2 the command was mistyped;
-130 interrupted. Heavy modules are imported by the command that needs them, so `--help` is quick.
+130 interrupted; `policy try`: 3 a human would have to decide, 4 forbidden. Heavy modules are
+imported by the command that needs them, so `--help` is quick.
 """
 
 from __future__ import annotations

@@ -15,6 +15,7 @@ from tprov_kernel.cli import (
     cloud_commands,
     notebook_commands,
     run_commands,
+    run_gate_commands,
     say,
     service_commands,
 )
@@ -26,6 +27,7 @@ __all__ = [
     "notebook_commands",
     "run",
     "run_commands",
+    "run_gate_commands",
     "service_commands",
 ]
 

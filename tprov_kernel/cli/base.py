@@ -82,13 +82,15 @@ def root(context: typer.Context, target: TargetOption = None) -> None:
     context.obj = target
 
 
-def command(panel: str, name: str | None = None) -> Callable[[Callable[..., None]], None]:
+def command(
+    panel: str, name: str | None = None, *, on: typer.Typer = app
+) -> Callable[[Callable[..., None]], None]:
     """Make a function a command, its docstring the help: a paragraph of source is one of help."""
 
     def register(function: Callable[..., None]) -> None:
         paragraphs = inspect.cleandoc(function.__doc__ or "").split("\n\n")
         text = "\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs)
-        app.command(name, help=text, rich_help_panel=panel)(function)
+        on.command(name, help=text, rich_help_panel=panel)(function)
 
     return register
 
