@@ -224,6 +224,18 @@ class Notebook:
         expect(self.page.locator(".jp-Dialog")).to_have_count(0, timeout=seconds * 1000)
         self.wait_for_kernel(seconds=seconds)
 
+    def interrupt(self) -> None:
+        """Kernel > Interrupt Kernel."""
+        self.menu("Kernel", "Interrupt Kernel")
+
+    def type(self, number: int, code: str) -> None:
+        """Replace the code of a cell by typing."""
+        editor = self.cells.nth(number).locator(".cm-content")
+        editor.click()
+        expect(editor).to_be_focused()
+        self.page.keyboard.press("ControlOrMeta+a")
+        self.page.keyboard.insert_text(code)
+
     def save(self) -> None:
         """File > Save Notebook, and wait until it is on the disk."""
         self.menu("File", "Save Notebook")
