@@ -23,7 +23,7 @@ from temporalio.exceptions import ApplicationError
 
 from tprov_kernel import opa, reconcile, terraform
 from tprov_kernel.cloud import CloudClient
-from tprov_kernel.errors import ReviewOutdated, TooLarge, TprovError
+from tprov_kernel.errors import PolicyError, ReviewOutdated, TooLarge, TprovError
 from tprov_kernel.messages import (
     ApplyJob,
     ApplyProgress,
@@ -121,11 +121,19 @@ class Activities:
         toolchain: Terraform, OPA, and the provider's mirror.
         key_ring: Opens snapshots and plans, seals plans.
         guard: Owns every program that a step starts.
+        policy_timeout: Seconds in which the policies have to come to an end.
     """
 
     def __init__(
-        self, *, settings: Settings, toolchain: Toolchain, key_ring: KeyRing, guard: Guard
+        self,
+        *,
+        settings: Settings,
+        toolchain: Toolchain,
+        key_ring: KeyRing,
+        guard: Guard,
+        policy_timeout: float = 30.0,
     ) -> None:
+        self._policy_timeout = policy_timeout
         self.settings = self._settings = settings
         self._tools = toolchain
         self._keys = key_ring
@@ -221,7 +229,7 @@ class Activities:
                 bundle=self._settings.policies,
                 plan=shown,
                 scrub=redacted.scrubber.text,
-                timeout=30,
+                timeout=self._policy_timeout,
             )
 
     @activity.defn
@@ -318,7 +326,14 @@ class Activities:
                 f" now {now[1]}).",
                 remedy="Start the run again: it plans from the state as it is.",
             )
-        if opa.bundle_digest(self._settings.policies) != job.bundle_digest:
+        try:
+            bundle = opa.bundle_digest(self._settings.policies)
+        except PolicyError as error:
+            raise ReviewOutdated(
+                f"The policies that judged this plan cannot be read any more: {error.message}",
+                remedy=error.remedy,
+            ) from error
+        if bundle != job.bundle_digest:
             raise ReviewOutdated(
                 "The policies have changed since they judged this plan.",
                 remedy="Start the run again: the plan is judged by the policies as they are.",

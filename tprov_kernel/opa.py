@@ -352,7 +352,7 @@ class _Runner:
             )
         last = words.splitlines()[-1] if words else "it said nothing"
         return ToolError(
-            f"OPA ended with exit code {done.returncode} and no answer: {_short(last)}",
+            f"OPA ended with exit code {done.returncode} and no answer: {_short(last)}.",
             remedy="Run `tprov doctor`: it says whether this OPA works.",
         )
 

@@ -8,6 +8,7 @@ temporal.db          the Temporal server's database
 standin.db           the stand-in's; its key is in standin.key
 keys.json            the key ring
 logs/                what every service says
+audits/              what each run that closed was, as Markdown and as JSON
 stacks/  private/    stacks; the notebooks' own instances, each a directory like this one
 """
 
