@@ -85,6 +85,10 @@ async def change(api: Api, current: namespace.Namespace, **fields: Any) -> names
             {"codec_server": namespace.CodecServerSpec(endpoint="http://codec.example.com")},
             "spec.codec_server.endpoint",
         ),
+        (
+            {"codec_server": namespace.CodecServerSpec(endpoint="http://localhost.example.com")},
+            "spec.codec_server.endpoint",
+        ),
         ({"connectivity_rule_ids": ["none"]}, "spec.connectivity_rule_ids"),
         (
             {
@@ -144,6 +148,14 @@ async def test_certificates_come_back_byte_for_byte(api: Api) -> None:
     made = await api.a_namespace(mtls_auth=mtls(pem, certificate_filters=filters))
     assert made.spec.mtls_auth.accepted_client_ca == pem
     assert list(made.spec.mtls_auth.certificate_filters) == filters
+
+
+async def test_a_codec_server_may_be_on_this_machine(api: Api) -> None:
+    """It is https everywhere else."""
+    for number, endpoint in enumerate(("http://localhost:8081/x", "http://127.0.0.1:8081", "")):
+        codec = namespace.CodecServerSpec(endpoint=endpoint)
+        made = await api.a_namespace(f"n{number}", codec_server=codec)
+        assert made.spec.codec_server.endpoint == endpoint
 
 
 async def test_a_name_is_taken_once(api: Api) -> None:
@@ -310,9 +322,13 @@ async def test_capacity_follows_from_the_specification(api: Api) -> None:
     """On demand at first; provisioned when asked for; kept by who does not speak of it."""
     made = await api.a_namespace()
     assert made.capacity.WhichOneof("current_mode") == "on_demand"
+    assert not made.capacity.HasField("latest_request")
     two = namespace.CapacitySpec(provisioned=namespace.CapacitySpec.Provisioned(value=2))
     more = await change(api, made, capacity_spec=two)
     assert more.capacity.provisioned.current_value == 2
+    asked = more.capacity.latest_request
+    assert asked.state == asked.STATE_CAPACITY_REQUEST_COMPLETED
+    assert (asked.spec, asked.HasField("end_time")) == (two, True)
     assert more.limits.actions_per_second_limit == 2 * made.limits.actions_per_second_limit
     silent = namespace_spec(retention_days=9)
     request = rr.UpdateNamespaceRequest(

@@ -129,7 +129,7 @@ def live_and_die(standin: Standin, toolchain: Toolchain, tmp_path: Path) -> None
     left = asyncio.run(standin.control.objects())
     assert sorted((o["type"], o["name"]) for o in left) == [
         ("account", "tprov"),
-        ("group", "SCIM staff"),
+        ("group", "staff"),
         ("user", "owner@example.com"),
     ]
 
@@ -151,7 +151,7 @@ def check_data(seen: dict[str, Any], ca: str) -> None:
     ]
     assert seen["service_accounts"] == ["ci", "worker"]
     assert seen["service_account"]["namespace_scoped_access"]["permission"] == "write"
-    assert seen["scim_group"]["name"] == "SCIM staff"
+    assert seen["scim_group"]["name"] == "staff"
     assert seen["rule"]["gcp_project_id"] == "my-project"
     assert seen["endpoint"]["worker_target"]["task_queue"] == "orders-first"
     assert seen["endpoints"] == 1

@@ -24,7 +24,7 @@ def arguments(argv: list[str]) -> argparse.Namespace:
     parser.add_argument("--web-ui", help="base URL of that server's web UI")
     parser.add_argument("--log", type=Path, help="every call, as a line of JSON")
     parser.add_argument("--account", default="tprov", help="the account's id")
-    parser.add_argument("--scim", default="", metavar="IDP_ID", help="begin with a SCIM group")
+    parser.add_argument("--scim", default="", metavar="ID[=NAME]", help="begin with a SCIM group")
     options = parser.parse_args(argv)
     for name, host in (
         ("--host", options.host),

@@ -42,7 +42,7 @@ class Config:
         web_ui: That server's web UI, for the namespaces' web address; or None.
         log: Where each call is written, as a line of JSON; or None.
         account: The account's id.
-        scim: The identity provider's id of a SCIM group that the account has; empty for none.
+        scim: A SCIM group that the account has, ``ID`` or ``ID=NAME``; empty for none.
     """
 
     port: int

@@ -111,8 +111,10 @@ class Mirror:
             async with self._one_at_a_time:
                 await act()
         except grpc.aio.AioRpcError as error:
-            self.problems[id] = f"{error.code().name}: {error.details()}"
-            log.warning("the Temporal server does not follow on %s: %s", id, error.details())
+            problem = f"{error.code().name}: {error.details()}"
+            if self.problems.get(id) != problem:
+                log.warning("the Temporal server does not follow on %s: %s", id, problem)
+            self.problems[id] = problem
             return error.code() not in WAIT
         self.problems.pop(id, None)
         return True

@@ -23,6 +23,7 @@ ENDPOINT_NAME = re.compile(r"[a-zA-Z][a-zA-Z0-9-]*[a-zA-Z0-9]")
 ATTRIBUTE_NAME = re.compile(r"[a-zA-Z][a-zA-Z0-9_ .-]*")
 TAG_KEY = re.compile(r"[a-z0-9][a-z0-9._@-]*")
 EMAIL = re.compile(r"[^@\s]+@[^@\s]+")
+CODEC_ENDPOINT = re.compile(r"https://|http://(localhost|127\.0\.0\.1)[:/]")
 PEM = b"-----BEGIN CERTIFICATE-----"
 
 RETENTION_DAYS = range(1, 91)
@@ -143,7 +144,7 @@ def namespace_spec(spec: namespace.NamespaceSpec, *, known_regions: Collection[s
     certificate_filters(spec.mtls_auth.certificate_filters)
     search_attributes(spec.search_attributes)
     endpoint = spec.codec_server.endpoint
-    if endpoint and not endpoint.startswith("https://") and "localhost" not in endpoint:
+    if endpoint and not CODEC_ENDPOINT.match(endpoint):
         invalid("spec.codec_server.endpoint", f"must start with https://, it is {endpoint!r}")
     if spec.capacity_spec.HasField("provisioned") and spec.capacity_spec.provisioned.value <= 0:
         invalid("spec.capacity_spec.provisioned.value", "must be greater than zero")

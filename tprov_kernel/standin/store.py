@@ -263,3 +263,7 @@ class Store:
             " ON CONFLICT (name) DO UPDATE SET value = excluded.value",
             (name, value),
         )
+
+    def drop_fact(self, name: str) -> None:
+        """Forget a small fact."""
+        self._db.execute("DELETE FROM facts WHERE name = ?", (name,))

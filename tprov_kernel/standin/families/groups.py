@@ -27,7 +27,8 @@ class Groups:
 
     Args:
         core: What the families share.
-        scim: The identity provider's id of a SCIM group to begin with; empty for none.
+        scim: A SCIM group to begin with, as the identity provider has it: ``ID`` or ``ID=NAME``;
+            empty for none.
     """
 
     def __init__(self, core: Core, *, scim: str = "") -> None:
@@ -36,10 +37,11 @@ class Groups:
         access.forget_namespaces(core, GROUP)
         core.operations.effects |= {"join": self._joined, "leave": self._left}
         core.removed.append(self._removed)
-        if scim and not any(g.spec.scim_group.idp_id == scim for g in core.all(GROUP)):
+        idp_id, _, name = scim.partition("=")
+        if idp_id and not any(g.spec.scim_group.idp_id == idp_id for g in core.all(GROUP)):
             group = identity.UserGroup(id=new_id())
-            group.spec.display_name = f"SCIM {scim}"
-            group.spec.scim_group.idp_id = scim
+            group.spec.display_name = name or idp_id
+            group.spec.scim_group.idp_id = idp_id
             group.spec.access.account_access.role = identity.AccountAccess.ROLE_READ
             core.seed(GROUP, group.id, group)
 

@@ -8,6 +8,7 @@ from grpc import StatusCode
 from temporalio.api.cloud.cloudservice.v1 import request_response_pb2 as rr
 from temporalio.api.cloud.connectivityrule.v1.message_pb2 import ConnectivityRule
 from temporalio.api.cloud.namespace.v1 import message_pb2 as namespace
+from temporalio.api.cloud.operation.v1.message_pb2 import AsyncOperation
 
 from tprov_kernel.standin import rules
 from tprov_kernel.standin.core import Core
@@ -45,6 +46,12 @@ RULE = Kind(
 """Here, because namespaces refer to them. An account has only one of each *(guess)*."""
 APS = 500
 """Actions per second of a namespace on demand (https://docs.temporal.io/cloud/limits)."""
+REQUEST_STATES = {
+    AsyncOperation.STATE_PENDING: namespace.Capacity.Request.STATE_CAPACITY_REQUEST_IN_PROGRESS,
+    AsyncOperation.STATE_FULFILLED: namespace.Capacity.Request.STATE_CAPACITY_REQUEST_COMPLETED,
+    AsyncOperation.STATE_FAILED: namespace.Capacity.Request.STATE_CAPACITY_REQUEST_FAILED,
+}
+"""How an operation's state is told of a request for capacity."""
 APS_PER_UNIT = 500
 """Actions per second of one unit of provisioned capacity *(guess)*."""
 UNITS = (1.0, 2.0, 3.0, 4.0, 5.0, 10.0, 20.0)
@@ -110,6 +117,8 @@ class Namespaces:
         self._check(spec)
         rules.search_attributes_kept(current.spec.search_attributes, spec.search_attributes)
         spec.regions[:] = current.spec.regions
+        if spec.capacity_spec != current.spec.capacity_spec:
+            self._core.store.put_fact(f"capacity of {request.namespace}", call.operation_id)
         current.spec.CopyFrom(spec)
         operation = self._core.update(
             NAMESPACE, request.namespace, current, call, version=request.resource_version
@@ -210,7 +219,8 @@ class Namespaces:
 
     def _removed(self, kind: str, id: str) -> None:
         if kind == NAMESPACE.name:
-            self._core.store.put_fact(f"renames of {id}", "[]")
+            self._core.store.drop_fact(f"renames of {id}")
+            self._core.store.drop_fact(f"capacity of {id}")
 
     def _without_echoes(self, current: namespace.Namespace, spec: namespace.NamespaceSpec) -> None:
         """Drop the old names of attributes that were renamed after the caller's last look."""
@@ -219,6 +229,28 @@ class Namespaces:
                 spec.search_attributes.pop(old, None)
 
     # --- as it is shown ----------------------------------------------------------------------
+
+    def _capacity(self, entity: namespace.Namespace) -> None:
+        """What there is follows from the specification; the last request, from its operation."""
+        entity.limits.actions_per_second_limit = APS
+        if entity.spec.capacity_spec.HasField("provisioned"):
+            units = entity.spec.capacity_spec.provisioned.value
+            entity.capacity.provisioned.current_value = units
+            entity.limits.actions_per_second_limit = int(units * APS_PER_UNIT)
+        else:
+            entity.capacity.on_demand.SetInParent()
+        id = self._core.store.fact(f"capacity of {entity.namespace}")
+        operation = self._core.store.operation(id) if id else None
+        if operation is None or operation.after is None:
+            return
+        body = AsyncOperation.FromString(operation.body)
+        request = entity.capacity.latest_request
+        request.state = REQUEST_STATES[body.state]
+        request.async_operation_id = operation.id
+        request.spec.CopyFrom(namespace.Namespace.FromString(operation.after).spec.capacity_spec)
+        request.start_time.CopyFrom(body.started_time)
+        if body.HasField("finished_time"):
+            request.end_time.CopyFrom(body.finished_time)
 
     def _where(self, entity: namespace.Namespace) -> None:
         """Where the namespace is: on the local server, or at names that can never exist."""
@@ -236,13 +268,7 @@ class Namespaces:
         """Add what is not stored, because it follows from the specification."""
         spec = entity.spec
         self._where(entity)
-        entity.limits.actions_per_second_limit = APS
-        if spec.capacity_spec.HasField("provisioned"):
-            units = spec.capacity_spec.provisioned.value
-            entity.capacity.provisioned.current_value = units
-            entity.limits.actions_per_second_limit = int(units * APS_PER_UNIT)
-        else:
-            entity.capacity.on_demand.SetInParent()
+        self._capacity(entity)
         for id in spec.connectivity_rule_ids:
             if (rule := self._core.peek(RULE, id)) is not None:
                 entity.connectivity_rules.add().CopyFrom(rule)
