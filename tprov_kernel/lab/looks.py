@@ -26,6 +26,9 @@ SHOWN = 120
 LINES = 40
 """Lines of a payload that are shown."""
 
+ZOOM = 0.75
+"""How large the Web UI is drawn in its frame: it is made for a whole window."""
+
 _SPEAKING = {
     EventType.EVENT_TYPE_WORKFLOW_EXECUTION_STARTED,
     EventType.EVENT_TYPE_WORKFLOW_EXECUTION_SIGNALED,
@@ -59,14 +62,18 @@ def web_ui_html(web: WebUI, *, height: int) -> str:
     link = f'<a{ink("link")} href="{link_target(web.url)}" target="_blank">Temporal Web UI</a>'
     if not web.framed:
         return f"<div{ink('base')}>{link}</div>"
-    style = f"width:100%;height:{height}px;border:0;display:block"
+    style = (
+        f"width:{100 / ZOOM:.2f}%;height:{height / ZOOM:.0f}px;border:0;display:block;"
+        f"transform:scale({ZOOM});transform-origin:0 0"
+    )
     frame = (
         f'<iframe src="{link_target(web.framed)}" title="Temporal Web UI" inert style="{style}">'
     )
     wake = "this.querySelector('iframe').inert=false"
     return (
         f"<div{ink('base frame')}><div{ink('pad')}>{link}</div>"
-        f'<div onpointerenter="{wake}">{frame}</iframe></div></div>'
+        f'<div onpointerenter="{wake}" style="height:{height}px;overflow:hidden">{frame}</iframe>'
+        "</div></div>"
     )
 
 

@@ -193,7 +193,7 @@ class Run:
     async def _payload_rows(self, most: int) -> list[tuple[str, str, str]]:
         return await payload_rows(self._client, await fetch_events(self._handle), most=most)
 
-    def web_ui(self, *, height: int = 520) -> None:
+    def web_ui(self, *, height: int = 560) -> None:
         """Show the same run in Temporal's own Web UI, in a frame where that is possible."""
         if not self._web.url:
             raise NotReached("There is no Web UI here.")

@@ -13,6 +13,7 @@ from tprov_kernel.widgets.words import (
     STEP_TONE,
     clean,
     esc,
+    is_left_undone,
     link_target,
     status_tone,
     status_words,
@@ -41,7 +42,8 @@ def steps(view: RunView, now: datetime) -> str:
     items: list[str] = []
     for step in view.steps:
         current = ' aria-current="step"' if step.state in ("running", "retrying", "asking") else ""
-        passed = ' class="passed"' if step.state in ("done", "skipped") else ""
+        gone_by = step.state in ("done", "skipped") and not is_left_undone(step, view)
+        passed = ' class="passed"' if gone_by else ""
         full = " full" if step.state not in ("waiting", "skipped") else ""
         tone = STEP_TONE[step.state]
         ground = f' style="background:var(--tp-{tone})"' if full else ""

@@ -95,13 +95,12 @@ def panel_html(model: PanelModel) -> str:
         f"<div{ink('pad edge')}><b{ink(tone)}>{sign}</b> <span{ink('name')}>{esc(model.title)}"
         f"</span> &ensp;<span{ink('muted')}>{esc(model.target)}{took}</span></div>"
     )
-    known = "".join(_note(text) for text in model.notes)
-    notes = _ignored(model.ignored) + "".join(_line(text) for text in model.leftovers) + known
+    notes = _ignored(model.ignored) + "".join(_line(text) for text in model.leftovers)
     sections = (
         _table((*model.services, *_in_one_row(model.tools))),
         f"<div{ink('section')}>{notes}</div>" if notes else "",
         _runs(model.runs),
-        _links(model.links),
+        _foot(model),
     )
     return f"<div{ink('base frame')}>{head}{''.join(sections)}</div>"
 
@@ -168,10 +167,6 @@ def _ignored(names: tuple[str, ...]) -> str:
     return _line(f"{listed} {verb} set; local mode ignores {them}.")
 
 
-def _note(text: str) -> str:
-    return f"<div{ink('muted')}>{prose(text, ink('code'))}</div>"
-
-
 def _line(text: str) -> str:
     return f"<div{ink('muted')}><b{ink('ask')}>!</b> {prose(text, ink('code'))}</div>"
 
@@ -195,7 +190,7 @@ def _link(label: str, url: str) -> str:
     return f'<a{ink("link")} href="{link_target(url)}" target="_blank">{esc(label)}</a>'
 
 
-def _links(links: tuple[tuple[str, str], ...]) -> str:
-    if not links:
-        return ""
-    return f"<div{ink('section')}>{' &emsp;'.join(_link(*link) for link in links)}</div>"
+def _foot(model: PanelModel) -> str:
+    notes = [f"<span{ink('muted')}>{prose(text, ink('code'))}</span>" for text in model.notes]
+    parts = [_link(*link) for link in model.links] + notes
+    return f"<div{ink('section')}>{' &emsp;'.join(parts)}</div>" if parts else ""

@@ -189,8 +189,14 @@ def step_note(step: StepView, view: RunView, now: datetime) -> str:
     elif step.state == "failed":
         words = ["failed", attempts, step.note]
     elif step.state == "skipped":
-        words = [step.note or "not needed"]
+        words = [step.note or ("not done" if is_left_undone(step, view) else "not needed")]
     return " · ".join(w for w in words if w)
+
+
+def is_left_undone(step: StepView, view: RunView) -> bool:
+    """Whether a step was skipped because the run ended before it: denied, expired, failed."""
+    ended_early = view.closed and view.status not in _GOOD
+    return step.state == "skipped" and step.name != "approval" and ended_early
 
 
 def _worked(step: StepView, now: datetime) -> str:
