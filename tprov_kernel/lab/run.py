@@ -17,6 +17,7 @@ from temporalio.client import Client
 
 from tprov_kernel import runs
 from tprov_kernel.errors import DecisionRefused, TprovError
+from tprov_kernel.lab.gate import decisions_html, decisions_words
 from tprov_kernel.lab.looks import WebUI, events_html, fetch_events, payload_rows, web_ui_html
 from tprov_kernel.lab.output import show_html
 from tprov_kernel.lab.runtime import Runtime
@@ -206,6 +207,15 @@ class Run:
     def deny(self, reason: str = "", *, review: str = "") -> str:
         """Deny what waits, as the button does; returns what came of it."""
         return self._runtime.call(self._decide("deny", reason, review))
+
+    def recheck(self) -> str:
+        """Have the plan judged again that the policies could not judge, after they were mended."""
+        return self._runtime.call(runs.recheck(self._handle))
+
+    def decisions(self) -> None:
+        """Show every decision on this run as a table; ignored ones with why they were."""
+        taken = self.view.decisions
+        show_html(decisions_html(taken), decisions_words(taken))
 
     def cancel(self) -> None:
         """Ask the run to stop; a Terraform at work is interrupted."""

@@ -175,7 +175,19 @@ def review_text(view: RunView, now: datetime, ink: Ink) -> str:
     lead = f"Someone has to decide on review <span{ink('code')}>{esc(review.short)}</span>"
     findings = "".join(f"<div{ink('gap')}>{finding(f, ink)}</div>" for f in review.findings)
     bound = f"<div{ink('muted small')}>{esc(' · '.join(_bound(review, now)))}</div>"
-    return f"<div{ink('title gap')}>{lead}</div>{findings}{bound}"
+    return f"<div{ink('title gap')}>{lead}</div>{_differs(review, ink)}{findings}{bound}"
+
+
+def _differs(review: Review, ink: Ink) -> str:
+    """What is not as in the review before: whoever read that one need not read all again."""
+    if not review.supersedes:
+        return ""
+    former = f"<span{ink('code')}>{esc(short_digest(review.supersedes))}</span>"
+    if not review.differs:
+        said = f"Supersedes review {former}; nothing that is shown differs."
+        return f"<div{ink('ask gap')}>{said}</div>"
+    items = "".join(f"<li>{esc(words)}</li>" for words in review.differs)
+    return f"<div{ink('ask gap')}>Supersedes review {former}; what differs:<ul>{items}</ul></div>"
 
 
 def finding(found: Finding, ink: Ink) -> str:
