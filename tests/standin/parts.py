@@ -28,7 +28,7 @@ from tprov_kernel.standin.app import Config, opened
 from tprov_kernel.standin.control import StandinControl
 from tprov_kernel.toolchain import Toolchain
 
-LIMIT = 15.0
+LIMIT = 30.0
 """Seconds that anything here may take."""
 SERVICE = "temporal.api.cloud.cloudservice.v1.CloudService"
 

@@ -84,7 +84,7 @@ def one_round(standin: Standin, terraform: Terraform, name: str, after: float) -
     time.sleep(after)
     standin.kill()
     standin.start()
-    said, _ = apply.communicate(timeout=4 * LIMIT)
+    said, _ = apply.communicate(timeout=3 * LIMIT)
 
     in_state = ids_in(terraform.folder / f"{name}.tfstate")
     listed = asyncio.run(standin.control.objects())
