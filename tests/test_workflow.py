@@ -342,11 +342,13 @@ async def test_the_directory_may_move_on_while_a_run_waits(
 async def test_a_state_that_moved_on_is_planned_anew(platform: Platform) -> None:
     """What was reviewed was planned from another state: what is still the same goes on."""
     client = await platform.client()
-    async with platform.worker(client, task_queue="moved") as settings:
-        handle = await start(client, settings, platform, "moved", ADMIN)
+    async with platform.worker(client, task_queue="moved-state") as settings:
+        handle = await start(client, settings, platform, "moved-state", ADMIN)
         await until(client, handle, asks)
         state = {"version": 4, "serial": 3, "lineage": "other", "resources": [], "outputs": {}}
-        (settings.stacks / "moved" / "config" / "terraform.tfstate").write_text(json.dumps(state))
+        (settings.stacks / "moved-state" / "config" / "terraform.tfstate").write_text(
+            json.dumps(state)
+        )
         await runs.decide(handle, "approve", reason="because")
         result = await handle.result()
         assert result.status == Status.APPLIED

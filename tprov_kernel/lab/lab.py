@@ -420,9 +420,16 @@ class Lab:
         show_objects(self._call(self._cloud_objects()))
 
     async def _cloud_objects(self) -> list[CloudObject]:
-        from tprov_kernel.cloud import CloudClient
+        from tprov_kernel.cloud import CloudClient, CloudObject
 
-        client = CloudClient(self.settings.cloud)
+        there = self.settings.cloud
+        if there.is_stand_in:  # which can be asked for everything it has
+            from tprov_kernel.standin.control import StandinControl
+
+            objects = await StandinControl(there.endpoint, there.api_key).objects()
+            names = CloudObject.__dataclass_fields__
+            return [CloudObject(**{name: str(o.get(name, "")) for name in names}) for o in objects]
+        client = CloudClient(there)
         return [*await client.list_namespaces(), *await client.list_users()]
 
     def scenarios(self) -> Scenarios:
