@@ -121,6 +121,23 @@ def test_a_service_that_ends_by_itself_comes_back_and_the_panel_says_so(opened: 
     assert "rejected" in opened.run("lab.wait()").text
 
 
+def test_a_step_that_the_reader_breaks_is_tried_until_it_is_mended(opened: Kernel) -> None:
+    """A plain function typed in a cell; then the worker has its own again, and the run goes on."""
+    broken = """def broken_plan(job):
+    raise ValueError("the reader broke it")
+lab.restart_worker(terraform_plan=broken_plan)
+run = lab.start("broken", config="terraform/tcloud_namespace")"""
+    assert opened.run(broken).status == "ok"
+    opened.wait_for("run.view.step('plan').attempts == 2 and run.view.step('plan').failure")
+    assert opened.value("run.view.step('plan').failure") == "the reader broke it"
+    assert opened.run("lab.restart_worker()\nrun.wait()").text.startswith("stack-broken: applied")
+    drawn = opened.run("run.timeline()").outputs[0]["data"]["text/plain"]
+    assert "attempt 3 of 3, waits 1 s, 2 s" in drawn
+    cell = opened.run("lab.restart_worker(terraform_plna=broken_plan)")
+    assert is_one_sentence(cell)
+    assert "There is no activity 'terraform_plna'." in cell.text
+
+
 class Dying:
     """A worker that dies at once, unless it may live."""
 

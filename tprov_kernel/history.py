@@ -316,11 +316,9 @@ class Fold:
         spans = self.view.step(name).spans
         if running and started:
             spans = (*_before(spans, started), Span(kind="running", start=started, end=None))
-        elif failure and started:
+        elif failure and activity.last_attempt_complete_time.seconds:
             ended = _time(activity.last_attempt_complete_time)
-            failed = Span(kind="failed", start=started, end=ended, note=failure)
-            wait = Span(kind="backoff", start=ended, end=max(due, ended))
-            spans = (*_before(spans, started), failed, wait)
+            spans = _failed(spans, ended=ended, due=due, note=failure)
         in_vain = not running and (now - due).total_seconds() > STUCK_AFTER
         doing = await self._doing(activity) if running else ""
         if activity.activity_id not in self._open:
@@ -397,6 +395,25 @@ def _before(spans: Sequence[Span], moment: datetime) -> tuple[Span, ...]:
     if kept and (kept[-1].end is None or kept[-1].end > moment):
         kept[-1] = replace(kept[-1], end=moment)
     return tuple(kept)
+
+
+def _failed(
+    spans: tuple[Span, ...], *, ended: datetime, due: datetime, note: str
+) -> tuple[Span, ...]:
+    """Add an attempt that failed and the wait after it, unless they were seen before.
+
+    The server no longer tells when such an attempt began: it did where it was seen to run, else
+    when the wait before it was over.
+    """
+    if any(s.kind == "failed" and s.end == ended for s in spans):
+        return spans
+    last = spans[-1] if spans else None
+    begun = ended
+    if last is not None:
+        begun = min(ended, last.start if last.kind == "running" else last.end or ended)
+    failed = Span(kind="failed", start=begun, end=ended, note=note)
+    wait = Span(kind="backoff", start=ended, end=max(due, ended))
+    return (*_before(spans, begun), failed, wait)
 
 
 def _moment(stamp: dict[str, int]) -> datetime:

@@ -18,7 +18,7 @@ from tprov_kernel.errors import ServiceError, StackError, TprovError
 from tprov_kernel.lab import output
 from tprov_kernel.lab.place import Place
 from tprov_kernel.lab.runtime import Runtime, at_exit
-from tprov_kernel.lab.worker import KernelWorker
+from tprov_kernel.lab.worker import KernelWorker, replacements
 from tprov_kernel.settings import Settings, Target, remote_settings, workspace_root
 from tprov_kernel.widgets.panel import opening_html, panel_html
 
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from temporalio.client import Client
     from temporalio.worker import Worker
 
-    from tprov_kernel.activities import ActivityFunction
     from tprov_kernel.cloud import CloudObject
     from tprov_kernel.lab.looks import WebUI
     from tprov_kernel.lab.run import Run, Via
@@ -145,12 +144,15 @@ class Lab:
 
     # --- the worker --------------------------------------------------------------------------
 
-    def restart_worker(self, **replaced: ActivityFunction) -> None:
+    def restart_worker(self, **replaced: Callable[..., Any]) -> None:
         """Stop the worker and start it again, with these functions in place of its own.
 
         Args:
             replaced: Activity name to a plain function: ``terraform_plan=my_broken_plan``.
                 Without any, the worker has its own again.
+
+        Raises:
+            ServiceError: There is no activity of that name.
         """
         from tprov_kernel.activities import Activities
         from tprov_kernel.connect import build_worker
@@ -162,13 +164,16 @@ class Lab:
             guard=self._guard,
         )
 
+        known = [function.__name__ for function in activities.all()]
+        functions = replacements(replaced, known=known)
+
         def build() -> Worker:
             return build_worker(
                 self.client,
                 activities,
                 task_queue=self.settings.task_queue,
                 identity=self.identity,
-                replaced=replaced,
+                replaced=functions,
             )
 
         self._worker.start(build)

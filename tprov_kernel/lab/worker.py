@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+import functools
+import inspect
+from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
-from typing import Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
+from tprov_kernel.errors import ServiceError
 from tprov_kernel.lab.runtime import Runtime
+
+if TYPE_CHECKING:
+    from tprov_kernel.activities import ActivityFunction
 
 AGAIN_AFTER = 1.0
 """Seconds between a worker's death and the next one."""
@@ -78,3 +84,30 @@ class KernelWorker:
 async def _end(task: asyncio.Task[None]) -> None:
     task.cancel()
     await asyncio.wait({task})
+
+
+def replacements(
+    given: Mapping[str, Callable[..., Any]], *, known: Collection[str]
+) -> dict[str, ActivityFunction]:
+    """Functions that a reader typed, as activities: with ``async`` or without.
+
+    Raises:
+        ServiceError: There is no activity of that name to be replaced.
+    """
+    for name in given:
+        if name not in known:
+            raise ServiceError(
+                f"There is no activity {name!r}.", remedy=f"One of: {', '.join(known)}."
+            )
+    return {name: _awaitable(function) for name, function in given.items()}
+
+
+def _awaitable(function: Callable[..., Any]) -> ActivityFunction:
+    if inspect.iscoroutinefunction(function):
+        return function
+
+    @functools.wraps(function)
+    async def in_a_thread(*arguments: Any) -> Any:
+        return await asyncio.to_thread(function, *arguments)
+
+    return in_a_thread
