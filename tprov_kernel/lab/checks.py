@@ -16,11 +16,14 @@ from temporalio.api.workflowservice.v1 import DescribeTaskQueueRequest, GetSyste
 from temporalio.client import Client
 
 from tprov_kernel.cloud import CloudClient
+from tprov_kernel.errors import TprovError
 from tprov_kernel.process import Guard, clean_environment, run
 from tprov_kernel.settings import Settings
 from tprov_kernel.terraform import terraform_variables
 from tprov_kernel.toolchain import Toolchain
 from tprov_kernel.widgets.panel import PanelRow
+
+START_WORKER = "Start it again with `lab.restart_worker()`."
 
 LIMIT = timedelta(seconds=3)
 
@@ -28,14 +31,26 @@ LIMIT_OF_INIT = 60.0
 """Seconds; the provider may come from its registry."""
 
 
-async def ask_everybody(client: Client, settings: Settings) -> list[PanelRow]:
-    """Ask server, worker, Cloud API and codec server, all at once; none of them raises."""
+class StoppedWorker(TprovError):
+    """The kernel's worker was stopped, and nobody else is asked."""
+
+
+async def ask_everybody(client: Client, settings: Settings, *, worker_runs: bool) -> list[PanelRow]:
+    """Ask server, worker, Cloud API and codec server, all at once; none of them raises.
+
+    Args:
+        client: Connected to the server.
+        settings: Where everybody is.
+        worker_runs: Whether this kernel's worker polls; the server remembers one for minutes.
+    """
 
     async def server() -> str:
         info = await client.workflow_service.get_system_info(GetSystemInfoRequest(), timeout=LIMIT)
         return f"{settings.address}, server {info.server_version}"
 
     async def worker() -> str:
+        if not worker_runs:
+            raise StoppedWorker("this kernel's worker is stopped", remedy=START_WORKER)
         queue = await client.workflow_service.describe_task_queue(
             DescribeTaskQueueRequest(
                 namespace=client.namespace,
@@ -65,6 +80,8 @@ async def _row(name: str, ask: Callable[[], Awaitable[str]]) -> PanelRow:
     began = time.perf_counter()
     try:
         detail = await ask()
+    except TprovError as error:
+        return PanelRow(name=name, state="missing", detail=error.message, remedy=error.remedy)
     except Exception as error:  # whatever it is, it is this row's answer
         return PanelRow(name=name, state="missing", detail=str(error), remedy="Run `tprov doctor`.")
     return PanelRow(name=name, detail=f"{detail}, {1000 * (time.perf_counter() - began):.0f} ms")

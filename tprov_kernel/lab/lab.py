@@ -86,7 +86,7 @@ class Lab:
             self.restart_worker()
         except BaseException:
             if self._panel.is_shown:
-                self._panel.show("", "The lab is not open.")
+                self._panel.show("", "")  # the error says it
             self.close()
             raise
         self.seconds = time.monotonic() - began
@@ -181,6 +181,11 @@ class Lab:
     def stop_worker(self) -> None:
         """Stop the worker of this kernel; runs stay where they are."""
         self._worker.stop()
+
+    @property
+    def worker_runs(self) -> bool:
+        """Whether this kernel's worker polls."""
+        return self._worker.runs
 
     # --- runs --------------------------------------------------------------------------------
 
@@ -401,7 +406,7 @@ class Lab:
     async def _ask_everybody(self) -> list[PanelRow]:
         from tprov_kernel.lab.checks import ask_everybody
 
-        return await ask_everybody(self.client, self.settings)
+        return await ask_everybody(self.client, self.settings, worker_runs=self.worker_runs)
 
     def regions(self) -> None:
         """Ask the Cloud API for the regions that a namespace can live in."""

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from tprov_kernel.lab.checks import START_WORKER
 from tprov_kernel.lab.output import show_html
 from tprov_kernel.widgets import objects as objects_widget
 from tprov_kernel.widgets.panel import OpenRun, PanelModel, PanelRow, panel_html
@@ -41,6 +42,10 @@ def panel_model(
         "codec": PanelRow(name="Codec server", detail=f"{codec}; payloads are {kept}"),
         "worker": PanelRow(name="Worker", detail=worker),
     }
+    if not lab.worker_runs:
+        rows["worker"] = PanelRow(
+            name="Worker", state="warn", detail="stopped; runs wait for it", remedy=START_WORKER
+        )
     found = (tools.terraform, tools.opa, tools.provider, tools.temporal)
     return PanelModel(
         title=title,
