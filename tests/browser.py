@@ -11,8 +11,6 @@ import json
 import os
 import re
 import shutil
-import signal
-import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -21,6 +19,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
+
+from tprov_kernel.process import Child, Ending, Guard
 
 NOT_RUN = "not run: no Chromium"
 ROOT = Path(__file__).parent.parent
@@ -89,40 +89,31 @@ def jupyter_lab(
     command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root"]
     command += ["--ServerApp.ip=127.0.0.1", "--ServerApp.port=0", f"--ServerApp.root_dir={folder}"]
     settings = {name: str(path) for name, path in places.items()}
-    with (private / "jupyterlab.log").open("wb") as log:
-        server = subprocess.Popen(
-            command,
-            env={**os.environ, **settings, **(environ or {})},
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            start_new_session=True,
-        )
-        try:
-            yield _started(server, runtime, folder, time.monotonic() + seconds)
-        finally:
-            _stop(server)
+    guard = Guard()  # it ends the server, which ends its kernels, also when we are killed
+    try:
+        with (private / "jupyterlab.log").open("wb") as log:
+            server = guard.spawn(
+                command,
+                cwd=folder,
+                env={**os.environ, **settings, **(environ or {})},
+                stdout=log,
+                stderr=log,
+                ending=Ending(terminate=15),
+            )
+        yield _started(server, runtime, folder, time.monotonic() + seconds)
+    finally:
+        guard.close(timeout=20)
 
 
-def _started(server: subprocess.Popen[bytes], runtime: Path, folder: Path, limit: float) -> Lab:
+def _started(server: Child, runtime: Path, folder: Path, limit: float) -> Lab:
     """Wait for the file in which the server tells its address."""
-    while time.monotonic() < limit and server.poll() is None:
+    while time.monotonic() < limit and server.returncode is None:
         for file in runtime.glob("jpserver-*.json"):
             with suppress(ValueError):  # it is being written
                 told = json.loads(file.read_text())
                 return Lab(url=told["url"], token=told["token"], folder=folder)
         time.sleep(0.05)
     raise AssertionError(f"JupyterLab did not start; see {runtime.parent / 'jupyterlab.log'}")
-
-
-def _stop(server: subprocess.Popen[bytes]) -> None:
-    """End the server, which ends its kernels; whatever is left of its group after that, too."""
-    server.send_signal(signal.SIGTERM)
-    try:
-        server.wait(15)
-    except subprocess.TimeoutExpired:
-        os.killpg(server.pid, signal.SIGKILL)
-        server.wait(5)
 
 
 @contextmanager

@@ -186,7 +186,8 @@ def test_kill_9_of_the_kernel_leaves_nothing_and_the_run_is_where_it_was(tmp_pat
         first.run('run = lab.start("killed", config="terraform/tcloud_namespace")')
         first.wait_for("'creating' in run.view.step('apply').doing")
         left = {process: process.name() for process in _descendants(first.pid)}
-        assert {"terraform", "temporal"} <= {*left.values()}
+        assert "temporal" in left.values()
+        assert any("terraform" in name for name in left.values())
         os.kill(first.pid, signal.SIGKILL)
         # A Terraform at work, and the guard that waits for it, may use their grace.
         _wait_until(lambda: all(_is_terraform(p) for p in left if _lives(p)), seconds=GONE_WITHIN)

@@ -314,3 +314,13 @@ def test_remote_prints_no_key(terminal: Terminal, platform: Platform) -> None:
     unknown = terminal.type("env", "never-there")
     assert unknown.code == 1
     assert unknown.out == ""
+
+
+def test_a_stack_with_an_open_run_is_not_destroyed(terminal: Terminal, worker: None) -> None:
+    """Its state is empty as yet; still it is busy, and not 'nothing to destroy'."""
+    assert start(terminal, "parked", ADMIN).code == 0
+    waits(terminal, "parked")
+    said = terminal.type("destroy", "parked", "--yes")
+    assert said.code == 1
+    assert "busy" in said.err
+    assert terminal.type("deny", "parked").code == 0

@@ -268,7 +268,7 @@ class Ran:
     def count(self, kind: str) -> dict[str, int]:
         """The numbers of the last change_summary: add, change, remove, import."""
         summaries = [e["changes"] for e in self.events if e.get("type") == "change_summary"]
-        return {k: v for k, v in summaries[-1].items() if isinstance(v, int)}
+        return {k: summaries[-1][k] for k in ("add", "change", "remove", "import")}
 
 
 class Terraform:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import subprocess
+import time
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
@@ -83,7 +84,14 @@ class DevServer:
 
     async def client(self, name: str = "default") -> Client:
         """A client of one namespace."""
-        return await Client.connect(self.address, namespace=name)
+        until = time.monotonic() + 15  # it listens a moment before it answers
+        while True:
+            try:
+                return await Client.connect(self.address, namespace=name)
+            except RuntimeError:
+                if time.monotonic() > until:
+                    raise
+                await asyncio.sleep(0.05)
 
     async def describe(self, name: str) -> DescribeNamespaceResponse | None:
         """A namespace as the server has it."""

@@ -16,7 +16,7 @@ from tprov_kernel.cli.follow import follow
 from tprov_kernel.cli.histories import without_the_machine
 from tprov_kernel.cli.looking import pollers
 from tprov_kernel.cli.place import Connection, Place, connected, shown
-from tprov_kernel.errors import StackError
+from tprov_kernel.errors import StackBusy, StackError
 from tprov_kernel.stacks import check_name, held_objects
 
 # --- start -----------------------------------------------------------------------------------
@@ -159,6 +159,11 @@ async def destroy(place: Place, *, stack: str, task_queue: str, yes: bool, watch
     check_name(stack)
     async with connected(place) as at:
         await runs.last_request(at.client, stack)  # there must have been a run
+        if await runs.is_open(at.client, stack):
+            raise StackBusy(
+                f"Stack {stack!r} is busy: a run is open on it.",
+                remedy=f"Wait for it (`tprov status {stack} --watch`), deny or cancel it first.",
+            )
         held = held_objects(at.settings.stacks, stack)
         if not _shown_what_goes(at, stack, held):
             return 0
