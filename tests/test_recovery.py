@@ -24,6 +24,7 @@ from tprov_kernel.messages import Status
 from tprov_kernel.observe import RunView
 from tprov_kernel.process import clean_environment
 from tprov_kernel.stacks import held_objects
+from tprov_kernel.standin.control import StandinControl
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -164,3 +165,21 @@ async def test_a_cancelled_apply_is_interrupted_and_told(platform: Platform) -> 
         view = await until(client, handle, lambda v: v.closed)
         assert view.status in (Status.CANCELLED, Status.APPLIED)
         assert not terraform.is_running()
+
+
+async def test_an_apply_that_failed_is_shown_as_failed(platform: Platform) -> None:
+    """The Cloud takes the operation and fails it: no tick on the step, and the run says why."""
+    client = await platform.client()
+    there = platform.settings.cloud
+    control = StandinControl(there.endpoint, there.api_key)
+    async with platform.worker(client, task_queue="doomed") as settings:
+        await control.doom("CreateNamespace", "No room left.", times=None)
+        try:
+            handle = await start(client, settings, platform, "doomed", NAMESPACE)
+            view = await until(client, handle, lambda v: v.closed)
+        finally:
+            await control.mend()
+        assert view.status == Status.FAILED
+        assert view.step("apply").state == "failed"
+        assert view.step("output").state == "skipped"
+        assert "No room left" in view.failure

@@ -40,7 +40,7 @@ from tprov_kernel.messages import (
     Verdict,
     progress_of,
 )
-from tprov_kernel.observe import RunView, Span, StepName
+from tprov_kernel.observe import RunView, Span, StepName, StepState
 
 STUCK_AFTER = 1.5
 """Seconds that a task may wait for a worker before people are told."""
@@ -116,6 +116,8 @@ class Fold:
             case EventType.EVENT_TYPE_ACTIVITY_TASK_SCHEDULED:
                 scheduled = event.activity_task_scheduled_event_attributes
                 self._scheduled[event.event_id] = scheduled.activity_type.name
+                if scheduled.activity_type.name == "terraform_output":
+                    self._apply_is_done(at)
                 self._open.add(scheduled.activity_id)
                 self._ids[event.event_id] = scheduled.activity_id
             case EventType.EVENT_TYPE_ACTIVITY_TASK_STARTED:
@@ -165,7 +167,9 @@ class Fold:
 
     def _enter(self, status: Status, at: datetime) -> None:
         former = self.view.status
-        self._set(status=status, progress=max(progress_of(status), 0))
+        self._set(status=status, progress=progress_of(status))
+        if status in (Status.APPLIED, Status.DESTROYED):
+            self._apply_is_done(at)
         if former == Status.AWAITING_APPROVAL:
             step = self.view.step("approval")
             spans = tuple(replace(s, end=at) if s.end is None else s for s in step.spans)
@@ -190,6 +194,11 @@ class Fold:
         if "decisions" in fields:
             decisions = await self._decode([fields["decisions"]], list[Decision])
             self._set(decisions=tuple(decisions or ()))
+
+    def _apply_is_done(self, at: datetime) -> None:
+        """After a recovery, only what comes next tells that the apply came to its end."""
+        if self.view.step("apply").state == "running":
+            self._step("apply", state="done", ended=at, failure="", doing="")
 
     def _on_local_activity(self, event: HistoryEvent, at: datetime) -> None:
         marker = event.marker_recorded_event_attributes
@@ -237,20 +246,23 @@ class Fold:
 
     def _close_attempt(self, scheduled: int, at: datetime, failed: str = "") -> None:
         self._open.discard(self._ids.get(scheduled, ""))
-        name = _STEP_OF_ACTIVITY.get(self._scheduled.get(scheduled, ""))
+        activity = self._scheduled.get(scheduled, "")
+        name = _STEP_OF_ACTIVITY.get(activity)
         if name is None:
             return
+        # What recovery found out is no end of the apply yet: see `_apply_is_done`.
+        well: StepState = "running" if activity == "recover_apply" else "done"
         started, attempt = self._began.get(scheduled, (at, 1))
         step = self.view.step(name)
         spans = _before(step.spans, started)
         kind = Span(kind="failed" if failed else "ok", start=started, end=at, note=failed)
         self._step(
             name,
-            state="failed" if failed else "done",
+            state="failed" if failed else well,
             attempts=attempt,
             started=step.started or started,
-            ended=at,
-            failure=failed,
+            ended=None if well == "running" and not failed else at,
+            failure=failed or (step.failure if well == "running" else ""),
             next_attempt=None,
             doing="",
             scheduled_without_worker=False,

@@ -139,6 +139,10 @@ def failure(what: str, found: Sequence[Diagnostic], completed: Completed) -> Tpr
     message = f"terraform {what} failed: {said or f'exit code {completed.returncode}.'}"
     if _TRANSIENT.search(said) or not errors:
         return TerraformFailed(message, remedy="Temporal tries again by itself.")
+    if what == "apply":
+        return ConfigurationError(
+            message, remedy="The state is honest: mend what it names, then start again."
+        )
     if all(d.file or _INPUT.search(d.summary) for d in errors):
         return ConfigurationError(message, remedy="Correct the configuration, then start again.")
     return ConfigurationError(message)
