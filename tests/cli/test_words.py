@@ -272,3 +272,11 @@ def test_lines_about_a_missing_worker_name_the_command() -> None:
     """It can be copied as it stands."""
     lines = [line.plain if isinstance(line, Text) else line for line in render.nobody_polls("q")]
     assert lines[1].endswith("tprov worker --task-queue q")
+
+
+def test_what_is_ignored_is_named_without_its_value(capsys: pytest.CaptureFixture[str]) -> None:
+    """Staying local is said; a key's value is not."""
+    say.ignored(["TEMPORAL_API_KEY", "TEMPORAL_HOST_URL"])
+    assert "TEMPORAL_API_KEY, TEMPORAL_HOST_URL ignored" in capsys.readouterr().err
+    say.ignored([])
+    assert capsys.readouterr().err == ""

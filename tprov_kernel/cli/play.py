@@ -25,6 +25,7 @@ from tprov_kernel.cli.scenarios import NotPlayed, Progress, find_scenario
 from tprov_kernel.messages import Status
 from tprov_kernel.observe import RunView, StepView
 from tprov_kernel.process import Completed, Ending, Guard, run
+from tprov_kernel.settings import CONNECTION_VARIABLES
 from tprov_kernel.widgets.words import clean, duration
 
 LOOK_EVERY = 0.2
@@ -44,8 +45,9 @@ def play(place: Place, *, scenario: str, as_json: bool, seconds: int) -> int:
     """
     found = find_scenario(place.root, scenario)
     console = say.err() if as_json else say.out()
+    say.ignored(name for name in CONNECTION_VARIABLES if os.environ.get(name))
     progress = Progress(scenario=found)
-    if not console.is_terminal and not as_json:
+    if not console.is_terminal:
         progress.news = lambda line: console.print(Text(clean(line)), soft_wrap=True)
     with tempfile.TemporaryDirectory(prefix="tprov-play-") as folder:
         work = _play(place, progress, Path(folder), console, seconds)

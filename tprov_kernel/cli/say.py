@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterable
 from functools import cache
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -83,6 +83,13 @@ def warning(message: str, *, remedy: str = "") -> None:
 def aside(message: str) -> None:
     """Something in passing."""
     _say(message, "dim")
+
+
+def ignored(names: Iterable[str]) -> None:
+    """Say that a local command does not use what the environment says about connections."""
+    listed = ", ".join(names)
+    if listed:
+        aside(f"Local: {listed} ignored. --target remote would use them.")
 
 
 def progress(message: str) -> None:

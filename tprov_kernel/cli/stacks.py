@@ -65,6 +65,7 @@ def _say_where(at: Connection, *, stack: str) -> None:
             f"Starting {stack} on {at.settings.address}, namespace {at.settings.namespace}."
             " What it will create is in its plan; a namespace of Temporal Cloud costs money."
         )
+    say.ignored(at.settings.ignored)
 
 
 async def _to_the_end(at: Connection, handle: runs.RunHandle, stack: str) -> int:
