@@ -434,7 +434,7 @@ class TestEnvironments:
     def test_uv_reaches_packages_as_pip_does(self, tmp_path: Path) -> None:
         """The way pip goes to an index is uv's too; what would alter the result is not."""
         given = {
-            "PIP_INDEX_URL": "https://mirror.test/simple",
+            "PIP_INDEX_URL": "https://mirror.test/wheels",
             "PIP_FIND_LINKS": "/a /b",
             "UV_CACHE_DIR": "/cache",
             "UV_TARGET": "/elsewhere",
@@ -442,9 +442,9 @@ class TestEnvironments:
         }
 
         expected = {
-            "PIP_INDEX_URL": "https://mirror.test/simple",
+            "PIP_INDEX_URL": "https://mirror.test/wheels",
             "PIP_FIND_LINKS": "/a /b",
-            "UV_DEFAULT_INDEX": "https://mirror.test/simple",
+            "UV_DEFAULT_INDEX": "https://mirror.test/wheels",
             "UV_FIND_LINKS": "/a,/b",
             "UV_CACHE_DIR": "/cache",
         }
