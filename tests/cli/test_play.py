@@ -163,7 +163,7 @@ def test_ended_in_the_middle_it_leaves_no_process(
         kernel = int(pid.read_text())
         assert any(line.startswith(f"{kernel} ") for line in naming(tmp_path))
         process.send_signal(number)
-        code = process.wait(10)
+        code = process.wait(60)
         assert code == (130 if number == signal.SIGINT else -number)
         assert left_over(tmp_path, limit=5) == []
     if number == signal.SIGINT:
@@ -178,7 +178,7 @@ def test_the_happy_path_comes_true_after_a_kill(tmp_path: Path) -> None:
     with terminal.runs("play", "happy_path", log=log) as process:
         until_said(log, "stack-happy applying", process=process, limit=90)
         os.kill(process.pid, signal.SIGKILL)
-        process.wait(10)
+        process.wait(60)
     assert left_over(terminal.home, limit=25) == [], "a Terraform at work may use its grace"
     said = terminal.run(*TPROV, "play", "happy_path", "--json", limit=120)
     assert said.code == 0, said.err
