@@ -95,6 +95,8 @@ class Terminal:
                 stdout=sink,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
+                # As on a terminal: a shell's background job ignores Ctrl-C, and hands that down.
+                preexec_fn=_hears_ctrl_c,
             )
         try:
             yield process
@@ -116,6 +118,10 @@ def _nobody_there() -> Iterator[None]:
         yield
     finally:
         sys.stdin = before
+
+
+def _hears_ctrl_c() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def until_said(log: Path, words: str, *, process: subprocess.Popen[bytes], limit: float) -> str:
