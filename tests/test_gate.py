@@ -134,7 +134,7 @@ async def test_policies_with_a_mistake_are_mended_and_the_run_goes_on(
         await runs.recheck(handle)
         view = await until(client, handle, asks)
         assert view.review is not None
-        with pytest.raises(DecisionRefused, match="policies are not waiting"):
+        with pytest.raises(DecisionRefused, match="nothing waits to be mended"):
             await runs.recheck(handle)
         await runs.decide(handle, "deny", reason="")
         await handle.result()

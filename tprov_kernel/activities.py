@@ -11,12 +11,11 @@ import asyncio
 import contextlib
 import functools
 import json
-import os
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ParamSpec, Protocol, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 from temporalio import activity
 from temporalio.exceptions import ApplicationError
@@ -24,12 +23,14 @@ from temporalio.exceptions import ApplicationError
 from tprov_kernel import opa, reconcile, terraform
 from tprov_kernel.cloud import CloudClient
 from tprov_kernel.errors import PolicyError, ReviewOutdated, TooLarge, TprovError
+from tprov_kernel.files import replace_private, write_private
 from tprov_kernel.messages import (
     ApplyJob,
     ApplyProgress,
     ApplyResult,
     InitJob,
     InitResult,
+    Job,
     OutputJob,
     OutputResult,
     PlanJob,
@@ -38,7 +39,6 @@ from tprov_kernel.messages import (
     RecoverJob,
     RecoverResult,
     SavedPlan,
-    Snapshot,
     Verdict,
 )
 from tprov_kernel.payloads.keyring import KeyRing
@@ -91,17 +91,6 @@ def step(function: Callable[P, Awaitable[T]]) -> Callable[P, Awaitable[T]]:
             ) from error
 
     return at_the_edge
-
-
-class _Job(Protocol):
-    @property
-    def stack(self) -> str: ...
-    @property
-    def snapshot(self) -> Snapshot: ...
-    @property
-    def suffix(self) -> str: ...
-    @property
-    def heartbeat(self) -> float: ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -283,12 +272,12 @@ class Activities:
 
     async def _apply(self, job: ApplyJob, beat: Heartbeat) -> ApplyResult:
         async with self._ready(job) as bench:
-            await self._check_is_what_was_reviewed(job, bench)
+            content = await self._what_was_reviewed(job, bench)
             _, redacted = await self._recall(job, job.plan, bench=bench)
             await self._preflight(bench)
             plan_file = bench.stack.path / "tfplan"
             with _deleted_after(plan_file):
-                _write_private(plan_file, self._keys.unseal(job.plan.sealed, kind="plan"))
+                write_private(plan_file, content)
                 bench.stack.exit_file.unlink(missing_ok=True)
                 bench.stack.record("apply_begun", plan=job.plan.file_digest)
                 ended = await bench.terraform.apply(
@@ -308,7 +297,8 @@ class Activities:
         scrub = redacted.scrubber.text
         raise type(error)(scrub(error.message), remedy=error.remedy)
 
-    async def _check_is_what_was_reviewed(self, job: ApplyJob, bench: _Bench) -> None:
+    async def _what_was_reviewed(self, job: ApplyJob, bench: _Bench) -> bytes:
+        """The saved plan file, if it and the world are still what was reviewed."""
         content = self._keys.unseal(job.plan.sealed, kind="plan")
         if self._keys.mac(content) != job.plan.file_digest:
             raise ReviewOutdated("The plan file is not the one that was reviewed.")
@@ -338,6 +328,7 @@ class Activities:
                 "The policies have changed since they judged this plan.",
                 remedy="Start the run again: the plan is judged by the policies as they are.",
             )
+        return content
 
     async def _find_what_was_made(
         self, job: RecoverJob, bench: _Bench, *, begun: float
@@ -384,7 +375,7 @@ class Activities:
         return plan, redacted
 
     async def _recall(
-        self, job: _Job, plan: SavedPlan, *, bench: _Bench | None = None
+        self, job: Job, plan: SavedPlan, *, bench: _Bench | None = None
     ) -> tuple[bytes, Redacted]:
         """A plan's JSON: from memory, else from the sealed plan file, on whatever worker."""
         if plan.file_digest in self._plans:
@@ -394,13 +385,13 @@ class Activities:
                 return await self._recall(job, plan, bench=ready)
         plan_file = bench.stack.path / "tfplan"
         with _deleted_after(plan_file):
-            _write_private(plan_file, self._keys.unseal(plan.sealed, kind="plan"))
+            write_private(plan_file, self._keys.unseal(plan.sealed, kind="plan"))
             shown = await bench.terraform.show(plan_file)
         await self._remember(plan.file_digest, shown, bench.terraform.directory)
         return self._plans[plan.file_digest]
 
     @contextlib.asynccontextmanager
-    async def _ready(self, job: _Job, *, patience: float = 30) -> AsyncIterator[_Bench]:
+    async def _ready(self, job: Job, *, patience: float = 30) -> AsyncIterator[_Bench]:
         """Lock the stack on this machine, unpack the snapshot, make sure that it is initialised."""
         directory = StackDirectory(self._settings.stacks, job.stack)
         async with directory.lock(patience=patience) as lock:
@@ -416,22 +407,19 @@ class Activities:
             )
             stamp = directory.path / "initialised"
             want = f"{job.snapshot.digest} {self._tools.terraform.version}"
-            ready = (directory.root / ".terraform").is_dir() or not stamp.exists()
-            if not (stamp.exists() and stamp.read_text() == want and ready):
+            stands = stamp.read_text() if stamp.exists() else ""
+            if stands != want or not (directory.root / ".terraform").is_dir():
                 await program.init()
                 stamp.write_text(want)
             yield _Bench(stack=directory, terraform=program, lock=lock)
 
     def _cli_config(self) -> Path:
         path = self._settings.home / "terraform.rc"
-        text = self._tools.cli_config()
-        if not path.exists() or path.read_text() != text:
-            _write_private(path.with_suffix(f".{os.getpid()}"), text.encode())
-            path.with_suffix(f".{os.getpid()}").replace(path)
+        replace_private(path, self._tools.cli_config().encode())
         return path
 
     @contextlib.asynccontextmanager
-    async def _beating(self, job: _Job, first: object = None) -> AsyncIterator[Heartbeat]:
+    async def _beating(self, job: Job, first: object = None) -> AsyncIterator[Heartbeat]:
         """Heartbeat until the step is over; a real cancel request sets `interrupt`."""
         beat = Heartbeat(first)
         if activity.info().is_local:
@@ -577,14 +565,8 @@ def _imports(directory: Path, adopt: dict[str, str]) -> Iterator[None]:
     path.unlink(missing_ok=True)
     if adopt:
         blocks = [f"import {{\n  to = {a}\n  id = {json.dumps(i)}\n}}\n" for a, i in adopt.items()]
-        _write_private(path, "\n".join(blocks).encode())
+        write_private(path, "\n".join(blocks).encode())
     try:
         yield
     finally:
         path.unlink(missing_ok=True)
-
-
-def _write_private(path: Path, content: bytes) -> None:
-    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(handle, "wb") as file:
-        file.write(content)

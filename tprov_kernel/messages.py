@@ -170,13 +170,19 @@ class ReplanInput:
 
 
 @dataclass(frozen=True, kw_only=True)
-class InitJob:
-    """Input of `terraform_init`; ``only_if_warm`` asks to do nothing that needs a network."""
+class Job:
+    """What every step is told of its run; the fields are `RunRequest`'s."""
 
     stack: str
     snapshot: Snapshot
     suffix: str
     heartbeat: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class InitJob(Job):
+    """Input of `terraform_init`; ``only_if_warm`` asks to do nothing that needs a network."""
+
     only_if_warm: bool = False
 
 
@@ -193,14 +199,10 @@ class InitResult:
 
 
 @dataclass(frozen=True, kw_only=True)
-class PlanJob:
+class PlanJob(Job):
     """Input of `terraform_plan`."""
 
-    stack: str
-    snapshot: Snapshot
-    suffix: str
     action: Action
-    heartbeat: float
     adopt: dict[str, str] = field(default_factory=dict)
     """Resource address to id: what recovery found to be ours and wants imported."""
 
@@ -323,14 +325,10 @@ class PlanResult:
 
 
 @dataclass(frozen=True, kw_only=True)
-class PolicyJob:
+class PolicyJob(Job):
     """Input of `evaluate_policy`."""
 
-    stack: str
-    snapshot: Snapshot
-    suffix: str
     plan: SavedPlan
-    heartbeat: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -479,15 +477,11 @@ class Decision:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ApplyJob:
+class ApplyJob(Job):
     """Input of `terraform_apply`: exactly what was reviewed, and what it was bound to."""
 
-    stack: str
-    snapshot: Snapshot
-    suffix: str
     plan: SavedPlan
     bundle_digest: str
-    heartbeat: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -518,13 +512,8 @@ class ApplyProgress:
 
 
 @dataclass(frozen=True, kw_only=True)
-class OutputJob:
+class OutputJob(Job):
     """Input of `terraform_output`."""
-
-    stack: str
-    snapshot: Snapshot
-    suffix: str
-    heartbeat: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -538,15 +527,11 @@ class OutputResult:
 
 
 @dataclass(frozen=True, kw_only=True)
-class RecoverJob:
+class RecoverJob(Job):
     """Input of `recover_apply`: the approved plan, and what the look-up knew before its review."""
 
-    stack: str
-    snapshot: Snapshot
-    suffix: str
     plan: SavedPlan
     absent: list[str]
-    heartbeat: float
 
 
 @dataclass(frozen=True, kw_only=True)

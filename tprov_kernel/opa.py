@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from tprov_kernel.errors import PolicyError, TooLarge, ToolError
+from tprov_kernel.files import replace_private, write_private
 from tprov_kernel.messages import Finding, Level, Verdict
 from tprov_kernel.process import Completed, Ending, Guard, clean_environment, run
 from tprov_kernel.toolchain import Tool
@@ -285,10 +286,13 @@ class _Runner:
         if kept.is_file():
             return kept
         done = await self._run(capabilities_args())
-        text = json.dumps(reduced(_json_of(done)))
+        content = json.dumps(reduced(_json_of(done))).encode()
         with suppress(OSError):  # where nothing can be kept, it is made each time
-            return _put(kept, text)
-        return _put(self._cwd / kept.name, text)
+            kept.parent.mkdir(parents=True, exist_ok=True)
+            replace_private(kept, content)
+            return kept
+        write_private(self._cwd / kept.name, content)
+        return self._cwd / kept.name
 
     async def ask(self, capabilities: Path, plan: bytes) -> Any:
         """Evaluate the query; give its value."""
@@ -370,20 +374,6 @@ class _Runner:
                 "A policy judges the plan alone: it may not use the network or the environment."
             )
         return PolicyError(f"{'; '.join(said[:3])}{more}.", remedy=remedy)
-
-
-def _put(path: Path, text: str) -> Path:
-    """Write a file so that whoever reads it sees all of it or nothing."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name)
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
-    return path
 
 
 def _json_of(done: Completed) -> dict[str, Any]:

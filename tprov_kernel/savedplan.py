@@ -8,7 +8,6 @@ moment; what was shown is kept in memory.
 from __future__ import annotations
 
 import asyncio
-import os
 import tempfile
 from collections import OrderedDict
 from contextlib import suppress
@@ -21,6 +20,7 @@ from temporalio.service import RPCError
 
 from tprov_kernel.activities import redact_shown, secrets_given_in
 from tprov_kernel.errors import SealBroken, StackError, ToolError, TprovError
+from tprov_kernel.files import write_private
 from tprov_kernel.messages import PlanJob, PlanResult
 from tprov_kernel.payloads.keyring import KeyRing
 from tprov_kernel.process import Guard, run
@@ -161,8 +161,8 @@ async def _show(saved: _Saved, means: Means) -> ShownPlan:
     with tempfile.TemporaryDirectory(prefix="tprov-whatif-") as name:
         folder = Path(name)
         file = folder / "tfplan"
-        _write_private(file, content)
-        _write_private(folder / "terraform.rc", means.toolchain.cli_config().encode())
+        write_private(file, content)
+        write_private(folder / "terraform.rc", means.toolchain.cli_config().encode())
         if (own := _own_directory(saved, means)) is not None:
             # It may fail where a worker is at work, or where one left it half made.
             with suppress(TprovError):
@@ -219,8 +219,3 @@ def _terraform(root: Path, folder: Path, saved: _Saved, means: Means) -> Terrafo
         suffix=saved.job.suffix,
         scrub=Scrubber(secrets_given_in(root, means.settings)).text,
     )
-
-
-def _write_private(path: Path, content: bytes) -> None:
-    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-        file.write(content)

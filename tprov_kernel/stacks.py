@@ -28,6 +28,7 @@ from pathlib import Path
 from typing import Any
 
 from tprov_kernel.errors import ConfigurationError, SealBroken, StackBusy, StackError, TooLarge
+from tprov_kernel.files import write_private
 from tprov_kernel.messages import Snapshot
 from tprov_kernel.payloads.keyring import KeyRing
 
@@ -281,18 +282,15 @@ class StackDirectory:
         root = files.pop(".tprov-root").decode()
         # The marker goes first: an interruption in between must lead to another unpacking.
         kept = {"root": root, "files": sorted(former | set(files))}
-        with _private(self._unpacked) as handle:
-            handle.write(json.dumps(kept).encode())
+        write_private(self._unpacked, json.dumps(kept).encode())
         for gone in former - set(files):
             (self.config / gone).unlink(missing_ok=True)
         for name, content in files.items():
             target = self.config / name
             target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            with _private(target) as handle:
-                handle.write(content)
+            write_private(target, content)
         marker = {"root": root, "files": sorted(files), "digest": snapshot.digest}
-        with _private(self._unpacked) as handle:
-            handle.write(json.dumps(marker).encode())
+        write_private(self._unpacked, json.dumps(marker).encode())
         return True
 
     def _marker(self) -> dict[str, Any]:
@@ -437,11 +435,6 @@ def _unpack(packed: bytes) -> dict[str, bytes]:
                 raise SealBroken(f"The snapshot holds an entry that has no place: {entry.name!r}.")
             files[entry.name] = content.read()
     return files
-
-
-def _private(path: Path) -> io.BufferedWriter:
-    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    return io.BufferedWriter(io.FileIO(handle, "w"))
 
 
 def _try_flock(handle: int) -> bool:

@@ -67,11 +67,6 @@ def output_args() -> list[str]:
     return ["output", "-json", "-no-color"]
 
 
-def validate_args() -> list[str]:
-    """`terraform validate`, as JSON."""
-    return ["validate", "-json", "-no-color"]
-
-
 def state_args() -> list[str]:
     """`terraform state pull`: the state wherever its backend keeps it."""
     return ["state", "pull"]

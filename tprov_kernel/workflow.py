@@ -12,7 +12,7 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from typing import Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
 from temporalio import workflow
 from temporalio.common import RawValue, RetryPolicy, SearchAttributeKey
@@ -35,6 +35,7 @@ with workflow.unsafe.imports_passed_through():
         DecisionInput,
         InitJob,
         InitResult,
+        Job,
         OutputJob,
         OutputResult,
         PlanJob,
@@ -72,6 +73,7 @@ MAX_DECISIONS = 50
 """Decisions that are kept: the memo has to stay small."""
 
 T = TypeVar("T")
+J = TypeVar("J", bound="Job")
 
 
 @dataclass(frozen=True)
@@ -100,7 +102,7 @@ class ProvisionInfraWorkflow:
         self._decisions: list[Decision] = list(carried.decisions)
         self._effective_reason = ""
         self._replan: ReplanInput | None = None
-        self._unjudged = False
+        self._broken = False
         self._heartbeat = timedelta(seconds=request.heartbeat)
 
     @workflow.run
@@ -122,20 +124,21 @@ class ProvisionInfraWorkflow:
 
     async def _provision(self) -> RunResult:
         await self._init()
-        plan, approved = await self._make_plan(), None
-        if not plan.has_changes:
-            return await self._end(Status.NO_CHANGES, plan.view.sentence)
+        approved: Judged | None = None
+        plan = await self._make_plan()
         for _ in range(MAX_APPLIES):
-            judged = Judged(plan, await self._check_policies(plan))
+            if not plan.has_changes:
+                return await self._end(Status.NO_CHANGES, plan.view.sentence)
+            judged = await self._judge(plan)
             if self._needs_a_human(judged, approved):
-                judged = await self._ask_until_decided(judged)
-                if self._decision is None:
+                decided = await self._ask_until_decided(judged)
+                if decided is None:
                     return await self._end(Status.EXPIRED, "Nobody decided in time.")
-                if self._decision.outcome == "denied":
+                if self._decision and self._decision.outcome == "denied":
                     return await self._end(Status.REJECTED, self._decision.reason)
-                approved = judged
-                if not judged.plan.has_changes:
-                    return await self._end(Status.NO_CHANGES, judged.plan.view.sentence)
+                judged = approved = decided
+            if not judged.plan.has_changes:
+                return await self._end(Status.NO_CHANGES, judged.plan.view.sentence)
             outcome = await self._apply(judged)
             if isinstance(outcome, str):
                 destroys = self._request.action == "destroy"
@@ -152,12 +155,7 @@ class ProvisionInfraWorkflow:
 
     async def _init(self) -> None:
         await self._step(Status.INITIALIZING)
-        job = InitJob(
-            stack=self._request.stack,
-            snapshot=self._request.snapshot,
-            suffix=self._request.suffix,
-            heartbeat=self._request.heartbeat,
-        )
+        job = self._job(InitJob)
         # Nearly instant when the providers are at hand: then a local activity saves the server
         # three events. Otherwise it may take minutes, and has to be seen and retried as such.
         warm = await workflow.execute_local_activity(
@@ -173,15 +171,7 @@ class ProvisionInfraWorkflow:
 
     async def _make_plan(self, adopt: dict[str, str] | None = None) -> PlanResult:
         await self._step(Status.PLANNING)
-        job = PlanJob(
-            stack=self._request.stack,
-            snapshot=self._request.snapshot,
-            suffix=self._request.suffix,
-            action=self._request.action,
-            heartbeat=self._request.heartbeat,
-            adopt=adopt or {},
-        )
-        plan = self._plan = await self._activity("terraform_plan", job, PlanResult)
+        plan = self._plan = await self._plan_until_mended(adopt or {})
         self._set_status(Status.PLANNED)
         if plan.existing:
             found = plan.existing[0]
@@ -194,16 +184,28 @@ class ProvisionInfraWorkflow:
             )
         return plan
 
-    async def _check_policies(self, plan: PlanResult) -> Verdict:
+    async def _plan_until_mended(self, adopt: dict[str, str]) -> PlanResult:
+        while True:
+            job = self._job(PlanJob, action=self._request.action, adopt=adopt)
+            try:
+                return await self._activity("terraform_plan", job, PlanResult)
+            except ActivityError as error:
+                await self._wait_for_repair(error)
+                self._take_replan()
+
+    async def _judge(self, plan: PlanResult) -> Judged:
+        """Have a plan judged, or the one that a person has put in its place meanwhile."""
         await self._step(Status.POLICY_CHECKING)
-        job = PolicyJob(
-            stack=self._request.stack,
-            snapshot=self._request.snapshot,
-            suffix=self._request.suffix,
-            plan=plan.plan,
-            heartbeat=self._request.heartbeat,
-        )
-        verdict = await self._judge(job)
+        while True:
+            job = self._job(PolicyJob, plan=plan.plan)
+            try:
+                verdict = await self._activity("evaluate_policy", job, Verdict)
+                break
+            except ActivityError as error:
+                await self._wait_for_repair(error)
+                if self._take_replan():
+                    plan = await self._make_plan()
+                    await self._step(Status.POLICY_CHECKING)
         worst = verdict.findings[0].level if verdict.findings else "allowed"
         workflow.upsert_search_attributes([VERDICT_KEYWORD.value_set(worst)])
         self._set_status(Status.POLICY_CHECKED)
@@ -214,26 +216,31 @@ class ProvisionInfraWorkflow:
                 type="PolicyViolation",
                 non_retryable=True,
             )
-        return verdict
+        return Judged(plan, verdict)
 
-    async def _judge(self, job: PolicyJob) -> Verdict:
-        """Have the plan judged; policies that cannot judge are for a person to mend.
+    async def _wait_for_repair(self, error: ActivityError) -> None:
+        """Wait until somebody has mended what a step failed of; raise what nobody can mend.
 
         Trying again by itself cannot help, and a run must not die of a typing mistake in a policy:
-        it waits for the update `recheck`, as long as a review would wait for a decision.
+        it waits for the update `recheck` or `replan`, as long as a review would for a decision.
         """
-        while True:
-            try:
-                return await self._activity("evaluate_policy", job, Verdict)
-            except ActivityError as error:
-                if _type(error) != "PolicyError":
-                    raise
-                self._unjudged = True
-                patience = timedelta(seconds=self._request.approval_expires)
-                try:
-                    await workflow.wait_condition(lambda: not self._unjudged, timeout=patience)
-                except TimeoutError:
-                    raise _as_final(error) from error
+        if _type(error) not in _FOR_A_PERSON:
+            raise error
+        self._broken = True
+        patience = timedelta(seconds=self._request.approval_expires)
+        try:
+            await workflow.wait_condition(lambda: not self._broken, timeout=patience)
+        except TimeoutError:
+            raise _as_final(error) from error
+
+    def _take_replan(self) -> bool:
+        """Go on with the snapshot that a person has asked to plan instead, if there is one."""
+        if self._replan is None:
+            return False
+        wanted, self._replan = self._replan, None
+        requester = wanted.requested_by or self._request.requested_by
+        self._request = replace(self._request, snapshot=wanted.snapshot, requested_by=requester)
+        return True
 
     # --- a human -----------------------------------------------------------------------------
 
@@ -243,23 +250,24 @@ class ProvisionInfraWorkflow:
             return bool(judged.verdict.at("soft-mandatory"))
         return not covers(approved.plan, approved.verdict, judged.plan, judged.verdict)
 
-    async def _ask_until_decided(self, judged: Judged) -> Judged:
-        """Ask; a re-plan meanwhile is asked about in its place. Gives what was decided on."""
+    async def _ask_until_decided(self, judged: Judged) -> Judged | None:
+        """Ask; a re-plan meanwhile is asked about in its place, if it changes anything.
+
+        Returns:
+            What was decided on, or what changes nothing any more; None when nobody decided.
+        """
         while True:
             await self._ask(judged)
-            if self._decision is not None or self._replan is None:
+            if self._decision is not None:
                 return judged
-            self._request = replace(
-                self._request,
-                snapshot=self._replan.snapshot,
-                requested_by=self._replan.requested_by or self._request.requested_by,
-            )
-            self._replan = None
+            if not self._take_replan():
+                return None
             if workflow.info().is_continue_as_new_suggested():
                 await workflow.wait_condition(workflow.all_handlers_finished)
                 self._continue_as_new()
-            plan = await self._make_plan()
-            judged = Judged(plan, await self._check_policies(plan))
+            judged = await self._judge(await self._make_plan())
+            if not judged.plan.has_changes:
+                return judged
 
     async def _ask(self, judged: Judged) -> None:
         """Wait for a decision on exactly this plan, for a re-plan, or until nobody decided."""
@@ -322,14 +330,7 @@ class ProvisionInfraWorkflow:
         """Apply; an error that may have left something behind is returned, not raised."""
         destroys = self._request.action == "destroy"
         await self._step(Status.DESTROYING if destroys else Status.APPLYING)
-        job = ApplyJob(
-            stack=self._request.stack,
-            snapshot=self._request.snapshot,
-            suffix=self._request.suffix,
-            plan=judged.plan.plan,
-            bundle_digest=judged.verdict.bundle_digest,
-            heartbeat=self._request.heartbeat,
-        )
+        job = self._job(ApplyJob, plan=judged.plan.plan, bundle_digest=judged.verdict.bundle_digest)
         try:
             applied: ApplyResult = await workflow.execute_activity(
                 "terraform_apply",
@@ -349,14 +350,7 @@ class ProvisionInfraWorkflow:
     async def _recover(self, plan: PlanResult) -> RecoverResult:
         self._set_status(Status.OUTCOME_UNKNOWN)
         await self._step(Status.RECOVERING)
-        job = RecoverJob(
-            stack=self._request.stack,
-            snapshot=self._request.snapshot,
-            suffix=self._request.suffix,
-            plan=plan.plan,
-            absent=plan.absent,
-            heartbeat=self._request.heartbeat,
-        )
+        job = self._job(RecoverJob, plan=plan.plan, absent=plan.absent)
         found = await self._activity("recover_apply", job, RecoverResult)
         if found.foreign:
             names = ", ".join(f"{o.type} {o.name!r} (id {o.id})" for o in found.foreign)
@@ -371,12 +365,7 @@ class ProvisionInfraWorkflow:
     async def _end(self, status: Status, summary: str) -> RunResult:
         outputs: dict[str, str] = {}
         if status in (Status.APPLIED, Status.NO_CHANGES):
-            job = OutputJob(
-                stack=self._request.stack,
-                snapshot=self._request.snapshot,
-                suffix=self._request.suffix,
-                heartbeat=self._request.heartbeat,
-            )
+            job = self._job(OutputJob)
             outputs = (await self._activity("terraform_output", job, OutputResult)).outputs
         self._set_status(status)
         return RunResult(
@@ -388,6 +377,16 @@ class ProvisionInfraWorkflow:
         )
 
     # --- helpers -----------------------------------------------------------------------------
+
+    def _job(self, kind: type[J], **fields: Any) -> J:
+        asked = self._request
+        return kind(
+            stack=asked.stack,
+            snapshot=asked.snapshot,
+            suffix=asked.suffix,
+            heartbeat=asked.heartbeat,
+            **fields,
+        )
 
     async def _activity(self, name: str, job: object, result_type: type[T]) -> T:
         result: T = await workflow.execute_activity(
@@ -472,26 +471,27 @@ class ProvisionInfraWorkflow:
     @workflow.update
     async def replan(self, wanted: ReplanInput) -> str:
         """Plan another snapshot in place of the one that waits, and ask again; answers at once."""
-        self._replan = wanted
-        return "Planning anew; a new review takes the place of this one."
+        self._replan, self._broken = wanted, False
+        return "Planning anew; a new review follows where a person has to decide."
 
     @replan.validator
     def validate_replan(self, wanted: ReplanInput) -> None:
-        """Only what waits for a decision can be planned anew."""
-        if self._status != Status.AWAITING_APPROVAL or self._decision is not None:
+        """Only what waits for a decision, or for a repair, can be planned anew."""
+        asks = self._status == Status.AWAITING_APPROVAL and self._decision is None
+        if not asks and not self._broken:
             raise _refused(f"the run is not waiting for a decision, it is {self._status.words}.")
 
     @workflow.update
     async def recheck(self) -> str:
-        """Have the plan judged again, after the policies were mended."""
-        self._unjudged = False
-        return "Judging the plan again."
+        """Take the step again that failed, after what it failed of was mended."""
+        self._broken = False
+        return "Trying again."
 
     @recheck.validator
     def validate_recheck(self) -> None:
-        """Only where the policies could not judge."""
-        if not self._unjudged:
-            raise _refused(f"the policies are not waiting, the run is {self._status.words}.")
+        """Only where a step has failed of what a person has to mend."""
+        if not self._broken:
+            raise _refused(f"nothing waits to be mended, the run is {self._status.words}.")
 
     def _objection(self, name: str, given: DecisionInput) -> str:
         """Why a decision cannot be taken now; empty when it can."""
@@ -532,6 +532,10 @@ class ProvisionInfraWorkflow:
 
 _NOTHING_DONE = frozenset({"SealBroken", "ToolError", "StackBusy", "KeyMissing", "KeyRejected"})
 """Errors of the apply step that come before Terraform was started."""
+
+
+_FOR_A_PERSON = frozenset({"PolicyError", "TooLarge"})
+"""Errors of plan and policy that a person can mend while the run waits."""
 
 
 def _refused(why: str) -> ApplicationError:

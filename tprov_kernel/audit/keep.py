@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from datetime import datetime, timedelta
@@ -23,6 +22,7 @@ from tprov_kernel.audit.chain import audit
 from tprov_kernel.audit.markdown import to_markdown
 from tprov_kernel.audit.record import Audit, to_json
 from tprov_kernel.errors import TprovError
+from tprov_kernel.files import replace_private
 from tprov_kernel.messages import WORKFLOW_TYPE
 
 EVERY = 5.0
@@ -142,8 +142,5 @@ def _put(stem: Path, texts: dict[str, str]) -> Path:
     """Write the files, each whole or not at all, for nobody else to read."""
     stem.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     for suffix, text in texts.items():
-        draft = stem.with_name(f".{stem.name}{suffix}.{os.getpid()}")
-        with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
-            file.write(text)
-        draft.replace(f"{stem}{suffix}")
+        replace_private(stem.with_name(stem.name + suffix), text.encode())
     return Path(f"{stem}.md")

@@ -28,6 +28,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from tprov_kernel.errors import ServiceError
+from tprov_kernel.files import replace_private
 
 Kind = Literal["up", "lab", "notebook"]
 
@@ -275,10 +276,7 @@ def read_info(home: Path) -> ServicesInfo | None:
 def write_json(path: Path, value: Any) -> None:
     """Write a small file, whole or not at all, mode 0600."""
     with writing(path.parent):
-        draft = path.with_name(f"{path.name}.{os.getpid()}")
-        with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
-            file.write(json.dumps(value, indent=1) + "\n")
-        draft.replace(path)
+        replace_private(path, json.dumps(value, indent=1).encode() + b"\n")
 
 
 def reset(home: Path, *, keep_keys: bool = False) -> None:

@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
+from tprov_kernel.files import replace_private
 from tprov_kernel.messages import DEFAULT_TASK_QUEUE
 from tprov_kernel.services.home import ServicesInfo, writing
 from tprov_kernel.settings import CONNECTION_VARIABLES, CloudSettings, Settings, truth
@@ -132,7 +133,7 @@ def environment_for_terminal(
     if toolchain is not None:
         config = settings.home / "terraform.rc"
         with writing(settings.home):
-            _write(config, toolchain.cli_config(), mode=0o600)
+            replace_private(config, toolchain.cli_config().encode())
             folder = _make_programs(settings.home / "bin", toolchain)
         others = [p for p in os.environ.get("PATH", os.defpath).split(os.pathsep) if p != folder]
         environment["TF_CLI_CONFIG_FILE"] = str(config)
@@ -164,14 +165,6 @@ def _make_programs(folder: Path, toolchain: Tools) -> str:
     for tool in (toolchain.terraform, toolchain.opa, toolchain.temporal):
         if Path(tool.argv[0]).parent == folder:
             continue  # found through this very script: it must not run itself
-        _write(folder / tool.name, f'#!/bin/sh\nexec {shlex.join(tool.argv)} "$@"\n', mode=0o700)
+        script = f'#!/bin/sh\nexec {shlex.join(tool.argv)} "$@"\n'
+        replace_private(folder / tool.name, script.encode(), mode=0o700)
     return str(folder)
-
-
-def _write(path: Path, text: str, *, mode: int) -> None:
-    if path.exists() and path.read_text() == text:
-        return
-    draft = path.with_name(f"{path.name}.{os.getpid()}")
-    with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode), "w") as file:
-        file.write(text)
-    draft.replace(path)
