@@ -15,6 +15,7 @@ from tprov_kernel.payloads.keyring import KeyRing
 from tprov_kernel.stacks import (
     StackDirectory,
     check_name,
+    copy_configuration,
     declared_variables,
     held_objects,
     needs_network,
@@ -219,3 +220,18 @@ def test_what_a_stack_holds_is_read_from_its_local_state(module: Path, keys: Key
     ]  # fmt: skip
     (stack.root / "terraform.tfstate").write_text(json.dumps({"resources": resources}))
     assert held_objects(base, "s") == ["t.a", 'module.m.t.b["k"]', "module.m.t.b[0]"]
+
+
+def test_a_copy_is_fresh_each_time_and_leaves_the_original_alone(tmp_path: Path) -> None:
+    """What was tried in a copy is gone with the next one; state and caches are never copied."""
+    original, copy = tmp_path / "original", tmp_path / "copies" / "original"
+    (original / ".terraform").mkdir(parents=True)
+    (original / "main.tf").write_text("# as it was\n")
+    (original / "terraform.tfstate").write_text("{}")
+    copy_configuration(original, copy)
+    assert [p.name for p in copy.iterdir()] == ["main.tf"]
+    (copy / "main.tf").write_text("# changed\n")
+    (copy / "more.tf").write_text("")
+    copy_configuration(original, copy)
+    assert [p.name for p in copy.iterdir()] == ["main.tf"]
+    assert (copy / "main.tf").read_text() == (original / "main.tf").read_text() == "# as it was\n"

@@ -17,6 +17,9 @@ from typing import Literal
 WORKFLOW_TYPE = "ProvisionInfraWorkflow"
 DEFAULT_TASK_QUEUE = "infra-provisioning"
 
+APPROVAL_EXPIRES = 72 * 3600.0
+"""Seconds that a review may wait for a decision, unless the request says otherwise."""
+
 Action = Literal["provision", "destroy"]
 Level = Literal["advisory", "soft-mandatory", "hard-mandatory"]
 Change = Literal["create", "update", "delete", "replace", "read", "no-op", "import", "forget"]
@@ -139,7 +142,7 @@ class RunRequest:
     requested_by: str = "somebody"
     pace: float = 0.0
     heartbeat: float = 30.0
-    approval_expires: float = 72 * 3600.0
+    approval_expires: float = APPROVAL_EXPIRES
     carried: Carried | None = None
 
 

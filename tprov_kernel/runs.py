@@ -38,6 +38,7 @@ from tprov_kernel.errors import (
     TprovError,
 )
 from tprov_kernel.messages import (
+    APPROVAL_EXPIRES,
     WORKFLOW_TYPE,
     Action,
     Decision,
@@ -71,7 +72,7 @@ async def start_run(
     requested_by: str = "",
     pace: float = 0.0,
     heartbeat: float = 30.0,
-    approval_expires: float = 72 * 3600.0,
+    approval_expires: float = APPROVAL_EXPIRES,
 ) -> RunHandle:
     """Take a snapshot and start a run on a stack.
 
@@ -350,7 +351,7 @@ def as_service_error(error: RPCError) -> ServiceError:
     )
 
 
-def resolve_directory(text: str, *, root: Path) -> Path:
+def resolve_directory(text: str | Path, *, root: Path) -> Path:
     """Find a configuration's directory: as it is, else below the workspace.
 
     Raises:

@@ -168,6 +168,19 @@ def take_snapshot(directory: Path, *, variables: Mapping[str, Any], key_ring: Ke
     return Snapshot(digest=key_ring.mac(packed), sealed=sealed, files=files)
 
 
+def copy_configuration(directory: Path, target: Path) -> None:
+    """Copy a root module to a place of its own, in place of what was there; no state goes along.
+
+    Raises:
+        ConfigurationError: The directory is no configuration.
+    """
+    files = {f.relative_to(directory): f.read_bytes() for f in _content(root_module(directory))}
+    shutil.rmtree(target, ignore_errors=True)
+    for name, content in files.items():
+        (target / name).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        write_private(target / name, content)
+
+
 def variables_in(snapshot: Snapshot, key_ring: KeyRing) -> dict[str, Any]:
     """The values for variables that travelled in a snapshot.
 

@@ -19,6 +19,7 @@ from tprov_kernel.lab import output
 from tprov_kernel.lab.place import Place
 from tprov_kernel.lab.runtime import Runtime, at_exit
 from tprov_kernel.lab.worker import KernelWorker, replacements
+from tprov_kernel.messages import APPROVAL_EXPIRES
 from tprov_kernel.settings import Settings, Target, remote_settings, workspace_root
 from tprov_kernel.widgets.panel import opening_html, panel_html
 
@@ -193,9 +194,11 @@ class Lab:
         self,
         stack: str,
         *,
-        config: str,
+        config: str | Path,
         via: Via = "update",
         again: bool = False,
+        requested_by: str = "",
+        expires: float = APPROVAL_EXPIRES,
         **variables: Any,
     ) -> Run:
         """Start a run on a stack, or give the one that is open on it.
@@ -208,16 +211,28 @@ class Lab:
             config: The root module's directory, here or below the workspace.
             via: Whether the card's buttons decide by ``signal`` or by ``update``.
             again: Run on this very stack, whatever it holds.
+            requested_by: Who asks, a claimed name; default is this user's.
+            expires: Seconds that a review may wait for a decision.
             variables: Values for the configuration's variables.
 
         Raises:
             StackError: The name is no name.
             ConfigurationError: The directory is no configuration, or a variable is not declared.
         """
-        return self._call(self._start(stack, config, via, again, variables))
+        return self._call(
+            self._start(
+                stack,
+                config,
+                via,
+                again=again,
+                variables=variables,
+                requested_by=requested_by,
+                approval_expires=expires,
+            )
+        )
 
     async def _start(
-        self, stack: str, config: str, via: Via, again: bool, variables: Mapping[str, Any]
+        self, stack: str, config: str | Path, via: Via, *, again: bool = False, **asked: Any
     ) -> Run:
         from tprov_kernel import runs
 
@@ -231,14 +246,31 @@ class Lab:
             self.client,
             stack=stack,
             directory=directory,
-            shown_as=config,
+            shown_as=_as_shown(config, directory, self.settings.root),
             key_ring=self.key_ring,
             task_queue=self.settings.task_queue,
-            variables=variables,
             pace=self.pace,
             heartbeat=DEMO_HEARTBEAT,
+            **asked,
         )
         return await self._run(runs.bound(self.client, handle), stack, via)
+
+    def copy(self, config: str) -> Path:
+        """Give a fresh copy of a configuration, to change as you like; the original stays as it is.
+
+        Returns:
+            Its directory, for `start`; another call brings it back to what the original is.
+
+        Raises:
+            ConfigurationError: The directory is no configuration.
+        """
+        from tprov_kernel import runs
+        from tprov_kernel.stacks import copy_configuration
+
+        original = runs.resolve_directory(config, root=self.settings.root)
+        target = self.settings.home / "copies" / self.place.name / original.name
+        copy_configuration(original, target)
+        return Path(os.path.relpath(target))
 
     async def _free_stack(self, stack: str) -> str:
         """The first of stack, stack-2, ... that is open (here it is) or holds nothing."""
@@ -292,7 +324,7 @@ class Lab:
 
     def start_soon(self, stack: str, *, config: str, via: Via) -> Future[Run]:
         """The same as `start`, for a button: returns at once; `wait` waits for it too."""
-        starting = self._runtime.submit(self._start(stack, config, via, False, {}))
+        starting = self._runtime.submit(self._start(stack, config, via))
         self._starting.append(starting)
         return starting
 
@@ -487,6 +519,14 @@ class Lab:
                 self._runtime.call(self._services.close(), timeout=10)
         self._guard.close()
         self._runtime.stop()
+
+
+def _as_shown(config: str | Path, directory: Path, root: Path) -> str:
+    """What people call a configuration: as they typed it, but below the workspace from there."""
+    given, real = Path(config), directory.resolve()
+    plain = not given.is_absolute() and ".." not in given.parts
+    inside = real.is_relative_to(root.resolve())
+    return str(config) if plain or not inside else real.relative_to(root.resolve()).as_posix()
 
 
 def _import_heavy_modules() -> None:

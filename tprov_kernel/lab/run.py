@@ -6,8 +6,6 @@ import asyncio
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
-from concurrent.futures import TimeoutError as FutureTimeout
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from time import monotonic
@@ -131,7 +129,7 @@ class Run:
             later = or_later and progress_of(view.status) >= progress_of(wanted)
             return view.status == wanted or (later and not view.failure)
 
-        view = self._wait_for(lambda v: v.closed or is_there(v), deadline)
+        view = self._wait_for_a_person(lambda v: v.closed or is_there(v), deadline, wanted)
         if view is None:
             raise NotReached(
                 f"{self.workflow_id} is {self.status.words} after {timeout:.0f} s.",
@@ -150,7 +148,7 @@ class Run:
 
     def wait_until_closed(self, *, timeout: float = 600.0) -> str:
         """Wait until the run is over, however it ends; returns how it ended, in words."""
-        view = self._wait_for(lambda v: v.closed, monotonic() + timeout)
+        view = self._wait_for_a_person(lambda v: v.closed, monotonic() + timeout)
         if view is None:
             return f"{self.workflow_id} is still {self.status.words} after {timeout:.0f} s."
         if self._card is not None:
@@ -268,8 +266,6 @@ class Run:
             self._on_view(view)
             if self._card is not None:
                 self._card.show(view)
-            if self._headless and view.status == Status.AWAITING_APPROVAL and view.review:
-                self._press_once(view.review.digest)
         if self._card is not None:
             self._card.show_payloads(await self._payload_rows(6))
 
@@ -317,17 +313,33 @@ class Run:
             return "Sent. A signal tells nothing back: what came of it is above."
         return f"Recorded: {taken.outcome}."
 
-    def _press_once(self, review: str) -> None:
-        """Headless: press the same button that a person would, through the same callback."""
-        if review not in self._asked:
-            self._asked.add(review)
-            threading.Thread(target=self._press, name="tprov-autopilot", daemon=True).start()
+    def _wait_for_a_person(
+        self, is_it: Callable[[RunView], bool], deadline: float, wanted: Status | None = None
+    ) -> RunView | None:
+        """Wait for what may need a person's decision; headless, the autopilot takes it.
 
-    def _press(self) -> None:
+        It presses the very button that a person would, when a cell begins to wait for what comes
+        after: until then a run waits, as it would for somebody on a stage.
+        """
+
+        def asks(view: RunView) -> bool:
+            waits = view.status == Status.AWAITING_APPROVAL and wanted is not Status.EXPIRED
+            return waits and view.review is not None and view.review.digest not in self._asked
+
+        while self._headless:
+            view = self._wait_for(lambda v: is_it(v) or asks(v), deadline)
+            if view is None or is_it(view) or view.review is None:
+                return view
+            self._asked.add(view.review.digest)
+            self._press(view, deny=wanted is Status.REJECTED)
+        return self._wait_for(is_it, deadline)
+
+    def _press(self, view: RunView, *, deny: bool) -> None:
         card = self.as_card()
-        with suppress(FutureTimeout):
-            card.reason.value = "approved by the autopilot: nobody is here to press the button"
-            card.approve.click()
+        card.show(view)  # it may not have heard of this review yet
+        done = "denied" if deny else "approved"
+        card.reason.value = f"{done} by the autopilot: nobody is here to press the button"
+        (card.deny if deny else card.approve).click()
 
 
 def _ending(view: RunView) -> str:
