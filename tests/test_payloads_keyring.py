@@ -185,6 +185,24 @@ def test_a_worker_goes_on_with_its_keys_when_the_file_vanishes_or_breaks(tmp_pat
     assert ring.unseal(ring.seal(b"y", kind="plan"), kind="plan") == b"y"
 
 
+def test_a_dropped_key_is_gone_for_everybody_at_the_next_use(tmp_path: Path) -> None:
+    """A running codec server must not go on reading what was meant to be unreadable."""
+    path = tmp_path / "keys.json"
+    server = KeyRing.load_or_create(path)
+    old, text = server.active, server.seal(b"x", kind="plan")
+    command = KeyRing.load(path)
+    with pytest.raises(SettingsError, match="is the active key"):
+        command.drop(old)
+    command.rotate()
+    command.drop(old)
+
+    with pytest.raises(SealBroken, match=f"{old}.* which the key ring lacks"):
+        server.unseal(text, kind="plan")
+    with pytest.raises(SettingsError, match="holds no key"):
+        command.drop(old)
+    assert list(KeyRing.load(path).created) == [command.active]
+
+
 def test_rotations_at_once_lose_no_key(tmp_path: Path) -> None:
     """Each adds its own; the lock keeps one from overwriting the other's."""
     path = tmp_path / "keys.json"

@@ -8,6 +8,7 @@
     │   └── StackBusy              somebody else's run is open on it
     ├── ConfigurationError         the Terraform configuration or its variables are wrong
     ├── TooLarge                   a value that would not fit into a payload
+    ├── KeyNeeded                  a key that a run still needs is not dropped
     ├── SealBroken                 a sealed value cannot be opened with the keys at hand
     ├── TerraformFailed            Terraform ran and failed; another attempt may succeed
     ├── ReviewOutdated             the world is no longer what was reviewed
@@ -77,6 +78,10 @@ class ConfigurationError(TprovError):
 
 class TooLarge(TprovError):
     """A value that would not fit into a payload."""
+
+
+class KeyNeeded(TprovError):
+    """A key that an open run needs, or may come to need, is not dropped."""
 
 
 class SealBroken(TprovError):

@@ -27,6 +27,7 @@ from temporalio.api.workflowservice.v1 import DescribeWorkflowExecutionResponse
 from temporalio.converter import DataConverter
 from temporalio.exceptions import ActivityError, ApplicationError, TimeoutError
 
+from tprov_kernel.errors import SealBroken
 from tprov_kernel.messages import (
     ApplyProgress,
     ApplyResult,
@@ -367,7 +368,10 @@ class Fold:
             return None
         try:
             values = await self._converter.decode(payloads, [kind])
-        except Exception:  # a stranger's payload, or a key that is gone: the view goes without it
+        except SealBroken as error:  # a key that is gone, or a payload that was changed
+            self._set(unreadable=self.view.unreadable or str(error))
+            return None
+        except Exception:  # a stranger's payload: the view goes without it
             return None
         value: T = values[0]
         return value if isinstance(value, get_origin(kind) or kind) else None

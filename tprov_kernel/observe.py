@@ -94,6 +94,8 @@ class RunView:
             TIMED_OUT, CONTINUED_AS_NEW; empty while it is open.
         failure: Why it failed, in one sentence; `remedy` what to do.
         task_failure: Set while Temporal keeps failing to run the workflow's own code.
+        unreadable: Set when a payload of it cannot be decrypted: which key is missing, and what to
+            do. What that payload would have told is not in the view.
         decisions: Every decision, ignored ones too, oldest first.
         outputs: Redacted, each as JSON text.
     """
@@ -113,6 +115,7 @@ class RunView:
     failure: str = ""
     remedy: str = ""
     task_failure: str = ""
+    unreadable: str = ""
     steps: tuple[StepView, ...] = tuple(StepView(name=n) for n in STEPS)
     plan: PlanView | None = None
     verdict: Verdict | None = None

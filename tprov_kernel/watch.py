@@ -19,7 +19,7 @@ from temporalio.api.workflowservice.v1 import (
     DescribeWorkflowExecutionRequest,
     GetWorkflowExecutionHistoryRequest,
 )
-from temporalio.client import Client
+from temporalio.client import Client, WorkflowQueryFailedError
 from temporalio.service import RPCError, RPCStatusCode
 
 from tprov_kernel.history import Fold
@@ -136,7 +136,8 @@ class Watcher:
                 self._ask.clear()
                 if self._fold.view.contact.pollers == 0 or self._fold.view.task_failure:
                     continue
-                with contextlib.suppress(RPCError, asyncio.TimeoutError):
+                unanswered = (RPCError, asyncio.TimeoutError, WorkflowQueryFailedError)
+                with contextlib.suppress(*unanswered):
                     await self._ask_the_workflow()
                     self._changed.set()
 

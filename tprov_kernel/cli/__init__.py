@@ -7,6 +7,7 @@
     looking    status                          stacks     start, approve, deny, ..., destroy
     serve      up                              closing    down, reset
     working    worker, codec-server            terminal   env
+    keys       keys list, rotate, drop
     notebooks  lab (jupyter: its places)       play       play (headless: runs the notebook)
     gate       audit, policy try, policy explain
     doctor     doctor (looks: at what)         tools      setup

@@ -13,6 +13,7 @@ import typer
 
 from tprov_kernel.cli import (
     cloud_commands,
+    key_commands,
     notebook_commands,
     run_commands,
     run_gate_commands,
@@ -24,6 +25,7 @@ from tprov_kernel.cli.base import app
 __all__ = [
     "app",
     "cloud_commands",
+    "key_commands",
     "notebook_commands",
     "run",
     "run_commands",

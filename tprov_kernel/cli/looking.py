@@ -17,7 +17,7 @@ from temporalio.api.workflowservice.v1 import (
     DescribeTaskQueueRequest,
     DescribeWorkflowExecutionRequest,
 )
-from temporalio.client import Client, WorkflowExecution
+from temporalio.client import Client, WorkflowExecution, WorkflowQueryFailedError
 from temporalio.common import SearchAttributeKey
 from temporalio.service import RPCError
 
@@ -102,7 +102,7 @@ async def _ask(client: Client, view: RunView) -> RunView:
         review = await query("get_review", result_type=Review, rpc_timeout=QUERY_TIMEOUT)
         kind = list[Decision]
         decided = await query("get_decisions", result_type=kind, rpc_timeout=QUERY_TIMEOUT)
-    except (RPCError, TimeoutError):
+    except (RPCError, TimeoutError, WorkflowQueryFailedError):
         return view
     return replace(view, review=review, decisions=tuple(decided or ()))
 

@@ -32,6 +32,11 @@ class Place:
     root: Path
     home: Path
 
+    @property
+    def key_ring(self) -> Path:
+        """The key ring's file; it needs no services, and no connection."""
+        return (self.home / "remote" if self.target == "remote" else self.home) / "keys.json"
+
     def only_local(self, command: str) -> None:
         """Refuse ``--target remote`` for a command that is about the local services.
 

@@ -66,6 +66,9 @@ def ending(view: RunView) -> RenderableType:
     if note := view.step("apply").note:
         line.append(f" · {note}", style="dim")
     parts: list[RenderableType] = [line]
+    if view.unreadable:
+        unread = clean(f"Not everything can be read: {view.unreadable}")
+        parts.append(Text(unread, style="yellow"))
     if view.failure:
         parts.append(Text(clean(view.failure), style="red"))
     if view.remedy:
@@ -132,6 +135,8 @@ def _note(step: StepView, view: RunView, now: datetime) -> Text:
 
 def _trouble(view: RunView) -> Iterator[Text]:
     contact = view.contact
+    if view.unreadable:
+        yield Text(clean(f"Not everything can be read: {view.unreadable}"), style="yellow")
     if view.closed:
         if view.failure:
             yield Text(clean(view.failure), style="red")
@@ -143,7 +148,7 @@ def _trouble(view: RunView) -> Iterator[Text]:
         yield Text(f"The Temporal server does not answer{since}; the run loses nothing.", "yellow")
     if words.needs_worker(view):
         yield from nobody_polls(contact.task_queue)
-    if view.task_failure:
+    if view.task_failure and not view.unreadable:
         yield Text(f"The workflow's own code fails: {clean(view.task_failure)}", style="red")
         yield Text("Correct it and start the worker again: the run goes on where it is.")
     for line in view.story:

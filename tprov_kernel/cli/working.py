@@ -89,13 +89,13 @@ def codec_server(place: Place, *, port: int, origins: list[str]) -> int:
     """Serve the codec of a place's key ring until told to stop."""
     from tprov_kernel.payloads.server import main as serve
 
-    home = place.home / "remote" if place.target == "remote" else place.home
+    home = place.key_ring.parent
     try:
         home.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
         raise TprovError(
             f"{shown(home)} cannot be made: {error.strerror}.", remedy="Set TPROV_HOME."
         ) from error
-    argv = ["--port", str(port), "--key-ring", str(home / "keys.json")]
+    argv = ["--port", str(port), "--key-ring", str(place.key_ring)]
     argv += [part for origin in origins for part in ("--origin", origin)]
     return serve([*argv, "--log", str(home / "logs" / "codec.log")])

@@ -57,6 +57,15 @@ class Keys:
             mac_key=self.mac_key,
         )
 
+    def without(self, key_id: str) -> Keys:
+        """The same keys but one, which is not the active one."""
+        return Keys(
+            active=self.active,
+            keys={k: key for k, key in self.keys.items() if k != key_id},
+            created={k: at for k, at in self.created.items() if k != key_id},
+            mac_key=self.mac_key,
+        )
+
 
 def fresh() -> Keys:
     """Generate a MAC key and a first key."""

@@ -1,8 +1,8 @@
 """The keys of a workspace: several AES-256 keys of which one is active, and one for digests.
 
 They are generated, never shipped, and live in one JSON file of mode 0600. A `KeyRing` notices when
-another process rotated the file: the active key is looked up afresh for every value. The MAC key is
-never rotated, so that digests stay comparable.
+another process rotated or dropped a key: it looks whether the file is another one at every use,
+which takes about a microsecond. The MAC key is never rotated, so that digests stay comparable.
 
 Every value is encrypted with AES-256-GCM under a fresh random nonce. What it is for, and its key's
 id, are authenticated, so a value sealed for one purpose does not open as another.
@@ -30,7 +30,7 @@ MAX_UNSEALED = 64 * 1024 * 1024
 _NONCE = 12
 _KIND = re.compile(r"[a-z][a-z0-9-]{0,31}")
 _SEALED = re.compile(r"tprov1\.(?P<kind>[a-z0-9-]{1,32})\.(?P<key_id>[a-z0-9]{1,32})\.")
-_LOST = "Put back the key ring that holds it, or let the value be made again."
+_LOST = "Put back the key ring that holds it (a copy of keys.json), or let the value be made again."
 
 
 class Box(NamedTuple):
@@ -106,6 +106,43 @@ class KeyRing:
             keyfile.write(self._path, keys.with_new_key())
             self._keys, self._version = keyfile.read(self._path)
         return self._keys.active
+
+    def drop(self, key_id: str) -> None:
+        """Forget a key for good: what it encrypted cannot be read again.
+
+        Asks nobody who needs it: `tprov_kernel.keys.drop` does.
+
+        Raises:
+            SettingsError: There is no such key, it is the active one, or the file cannot be
+                written.
+        """
+        if self._path is None:
+            self.check_may_go(key_id)
+            self._keys = self._keys.without(key_id)
+            return
+        with keyfile.locked(self._path):
+            self._keys, _ = keyfile.read(self._path)
+            self.check_may_go(key_id)
+            keyfile.write(self._path, self._keys.without(key_id))
+            self._keys, self._version = keyfile.read(self._path)
+
+    def check_may_go(self, key_id: str) -> None:
+        """Refuse to drop the active key, and one that is not there.
+
+        Raises:
+            SettingsError: It is either.
+        """
+        keys = self._keys
+        if key_id not in keys.keys:
+            raise SettingsError(
+                f"The key ring holds no key {key_id[:40]!r}.",
+                remedy="`tprov keys list` shows those that it holds.",
+            )
+        if key_id == keys.active:
+            raise SettingsError(
+                f"{key_id} is the active key: what is encrypted now is encrypted with it.",
+                remedy="Run `tprov keys rotate` first.",
+            )
 
     def refresh(self) -> None:
         """Read the file again if it changed; one that is gone or broken changes nothing."""
@@ -205,10 +242,8 @@ class KeyRing:
         """
         from cryptography.exceptions import InvalidTag
 
+        self.refresh()
         cipher = self._keys.cipher(box.key_id)
-        if cipher is None:
-            self.refresh()
-            cipher = self._keys.cipher(box.key_id)
         if cipher is None:
             raise SealBroken(
                 f"The {name} was encrypted with the key {box.key_id[:40]!r},"

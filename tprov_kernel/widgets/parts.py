@@ -86,8 +86,8 @@ def banners(view: RunView, now: datetime, ink: Ink, *, own_queue: str = "") -> s
         ink: How it is drawn.
         own_queue: The task queue that this kernel's worker polls, when it runs.
     """
-    shown = [_failure(view, ink), _task_failure(view, ink), _out_of_touch(view, now, ink)]
-    shown += [_nobody_polls(view, ink, own_queue), _story(view, ink)]
+    shown = [_failure(view, ink), _task_failure(view, ink), _unreadable(view, ink)]
+    shown += [_out_of_touch(view, now, ink), _nobody_polls(view, ink, own_queue), _story(view, ink)]
     return "".join(shown)
 
 
@@ -99,11 +99,19 @@ def _failure(view: RunView, ink: Ink) -> str:
 
 
 def _task_failure(view: RunView, ink: Ink) -> str:
-    if not view.task_failure or view.closed:
+    if not view.task_failure or view.closed or view.unreadable:
         return ""
     lead = f"<b{ink('bad')}>The workflow's own code fails:</b> {esc(view.task_failure)}"
     rest = "Temporal keeps trying and loses nothing. Correct the code and restart the worker."
     return banner("bad", f"{lead}<div>{rest}</div>", ink)
+
+
+def _unreadable(view: RunView, ink: Ink) -> str:
+    if not view.unreadable:
+        return ""
+    lead = f"<b{ink('ask')}>Not everything can be read.</b>"
+    rest = "" if view.closed else " The run loses nothing, and goes on when the key is back."
+    return banner("ask", f"{lead} {esc(view.unreadable)}{rest}", ink)
 
 
 def _out_of_touch(view: RunView, now: datetime, ink: Ink) -> str:
