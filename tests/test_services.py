@@ -669,7 +669,7 @@ class TestTerminal:
     async def test_the_tools_come_first_on_path(
         self, home: Path, services: Services, tmp_path: Path, guard: Guard
     ) -> None:
-        """`terraform` is the one that was found, however it is started; nothing else comes along.
+        """`terraform` is the one that was found, however it is started; only `tprov` comes along.
 
         Set up twice, also when the tool was found through what the first time put there.
         """
@@ -684,7 +684,7 @@ class TestTerminal:
         done = await run(guard, ["terraform"], cwd=tmp_path, env=again, timeout=20)
         assert done.stdout == b"this terraform\n"
         first = again["PATH"].split(os.pathsep)[0]
-        assert names_in(Path(first)) == ["opa", "temporal", "terraform"]
+        assert names_in(Path(first)) == ["opa", "temporal", "terraform", "tprov"]
 
     async def test_a_remote_place_keeps_its_connection(self, tmp_path: Path) -> None:
         """Only the tools are set up there; no key is printed."""

@@ -539,7 +539,8 @@ _FOR_A_PERSON = frozenset({"PolicyError", "TooLarge"})
 
 
 def _refused(why: str) -> ApplicationError:
-    return ApplicationError(f"Refused: {why} Nothing was recorded.", type="DecisionRefused")
+    words = f"Refused: {why} Nothing was recorded."
+    return ApplicationError(words, type="DecisionRefused", non_retryable=True)
 
 
 def _cause(error: BaseException) -> BaseException:

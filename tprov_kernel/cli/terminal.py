@@ -56,14 +56,6 @@ def _of_services(settings: Settings) -> dict[str, str]:
     """What every terminal needs: the connection, and the programs first on PATH, `tprov` too."""
     settings.home.mkdir(mode=0o700, parents=True, exist_ok=True)
     values = environment_for_terminal(settings, toolchain=find_toolchain())
-    command = shlex.join([sys.executable, "-m", "tprov_kernel.cli"])
-    script = settings.home / "bin" / "tprov"
-    text = f'#!/bin/sh\nexec {command} "$@"\n'
-    if not script.exists() or script.read_text() != text:
-        draft = script.with_name(f".tprov.{os.getpid()}")
-        draft.write_text(text)
-        draft.chmod(0o700)
-        draft.replace(script)
     if settings.target == "local":
         return values | _as_text(TPROV_ROOT=settings.root, TPROV_HOME=settings.home)
     # The CLI's own names; keys stay where they are, the files that hold them are only named.

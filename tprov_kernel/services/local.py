@@ -134,7 +134,7 @@ def environment_for_terminal(
         config = settings.home / "terraform.rc"
         with writing(settings.home):
             replace_private(config, toolchain.cli_config().encode())
-            folder = _make_programs(settings.home / "bin", toolchain)
+            folder = _make_programs(settings, toolchain)
         others = [p for p in os.environ.get("PATH", os.defpath).split(os.pathsep) if p != folder]
         environment["TF_CLI_CONFIG_FILE"] = str(config)
         environment["PATH"] = os.pathsep.join([folder, *others])
@@ -159,12 +159,21 @@ def _connection(settings: Settings) -> dict[str, str]:
     }
 
 
-def _make_programs(folder: Path, toolchain: Tools) -> str:
-    """Put each tool into a directory for `PATH`, as a script that runs the one that was found."""
+def _make_programs(settings: Settings, toolchain: Tools) -> str:
+    """Put each tool into a directory for `PATH`, as a script that runs the one that was found.
+
+    `tprov` is there too, for these very services: a cell of a notebook that has its own ones, and
+    a terminal, need say no more.
+    """
+    folder = settings.home / "bin"
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     for tool in (toolchain.terraform, toolchain.opa, toolchain.temporal):
         if Path(tool.argv[0]).parent == folder:
             continue  # found through this very script: it must not run itself
         script = f'#!/bin/sh\nexec {shlex.join(tool.argv)} "$@"\n'
         replace_private(folder / tool.name, script.encode(), mode=0o700)
+    place = shlex.join([f"TPROV_ROOT={settings.root}", f"TPROV_HOME={settings.home}"])
+    command = shlex.join([sys.executable, "-m", "tprov_kernel.cli"])
+    script = f'#!/bin/sh\nexec env {place} {command} "$@"\n'
+    replace_private(folder / "tprov", script.encode(), mode=0o700)
     return str(folder)
