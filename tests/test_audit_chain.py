@@ -18,6 +18,7 @@ from temporalio.worker import Worker
 
 from tests.conftest import ROOT
 from tprov_kernel import runs
+from tprov_kernel.attributes import ATTRIBUTES
 from tprov_kernel.audit import audit, fold, to_markdown
 from tprov_kernel.audit.chain import histories
 from tprov_kernel.messages import (
@@ -37,7 +38,6 @@ from tprov_kernel.messages import (
     Verdict,
 )
 from tprov_kernel.payloads.keyring import KeyRing
-from tprov_kernel.services.programs import SEARCH_ATTRIBUTES
 from tprov_kernel.toolchain import Toolchain
 from tprov_kernel.workflow import ProvisionInfraWorkflow
 
@@ -102,7 +102,7 @@ async def client(toolchain: Toolchain) -> AsyncIterator[Client]:
         await WorkflowEnvironment.start_local(
             dev_server_existing_path=toolchain.temporal.argv[0],
             dev_server_extra_args=["--dynamic-config-value", SOON],
-            search_attributes=[makers[kind](name) for name, kind in SEARCH_ATTRIBUTES.items()],
+            search_attributes=[makers[kind](name) for name, kind in ATTRIBUTES.items()],
         ) as environment,
         Worker(
             environment.client,

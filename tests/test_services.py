@@ -32,10 +32,10 @@ from temporalio.api.workflowservice.v1 import DescribeNamespaceRequest
 from temporalio.client import Client
 from temporalio.envconfig import ClientConfig
 
+from tprov_kernel.attributes import ATTRIBUTES
 from tprov_kernel.errors import ServiceError, SettingsError, ToolError
 from tprov_kernel.process import Guard, clean_environment, run
 from tprov_kernel.services import (
-    SEARCH_ATTRIBUTES,
     Services,
     ServicesInfo,
     answers,
@@ -174,7 +174,7 @@ class TestOpen:
             name: IndexedValueType.Name(kind).removeprefix("INDEXED_VALUE_TYPE_").capitalize()
             for name, kind in found.custom_attributes.items()
         }
-        assert {name: kinds[name] for name in SEARCH_ATTRIBUTES} == SEARCH_ATTRIBUTES
+        assert {name: kinds[name] for name in ATTRIBUTES} == ATTRIBUTES
 
     async def test_the_stand_in_accepts_the_workspace_s_key(
         self, services: Services, home: Path

@@ -16,6 +16,8 @@
     ├── PolicyError                a policy does not compile or does not give a verdict
     ├── PolicyViolation            a hard-mandatory rule: nobody may override
     ├── DecisionRefused            an approval or a denial that cannot be taken
+    ├── FilterRefused              a list filter that the server does not understand
+    ├── NotPublic                  a value that must not go into a search attribute
     └── CloudError                 the Temporal Cloud API
         ├── KeyMissing             no API key in the worker's environment
         ├── KeyRejected            the API key is not accepted
@@ -112,6 +114,14 @@ class PolicyViolation(TprovError):
 
 class DecisionRefused(TprovError):
     """An approval or a denial that cannot be taken; nothing was recorded."""
+
+
+class FilterRefused(TprovError):
+    """A list filter that the Temporal server does not understand."""
+
+
+class NotPublic(TprovError):
+    """A value that must not go into a search attribute: those are never encrypted."""
 
 
 class CloudError(TprovError):

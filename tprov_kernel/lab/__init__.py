@@ -11,6 +11,7 @@ that blocks never stops a heartbeat. Heavy modules are imported while the servic
     friendly.py  a failure in a cell is a sentence
     place.py     which notebook this is, and whether anybody is there
     panel.py checks.py looks.py scenarios.py   what cells show
+    table.py     the table of all runs, kept up to date
     nest.py      for snippets that end with `asyncio.run(main())`
 """
 

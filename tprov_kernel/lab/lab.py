@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from tprov_kernel.lab.looks import WebUI
     from tprov_kernel.lab.run import Run, Via
     from tprov_kernel.lab.scenarios import Scenarios
+    from tprov_kernel.lab.table import RunsTable
+    from tprov_kernel.observe import RunView
     from tprov_kernel.payloads.keyring import KeyRing
     from tprov_kernel.process import Guard
     from tprov_kernel.services import Services, ServicesInfo
@@ -70,7 +72,8 @@ class Lab:
         self._runtime = Runtime()
         self._worker = KernelWorker(self._runtime, tell=lambda said: self._tell("worker", said))
         self._services: Services | None = None
-        self._on_view: Callable[[Any], None] = _reporter()
+        self._report: Callable[[Any], None] = _reporter()
+        self._tables: dict[str, RunsTable] = {}
         self._say("Looking for the tools")
         from tprov_kernel.process import Guard
         from tprov_kernel.toolchain import find_toolchain
@@ -317,7 +320,7 @@ class Lab:
             web=self._web(handle.id, handle.run_id),
             worker=self.identity,
             queue=self.settings.task_queue,
-            on_view=self._on_view,
+            on_view=self._hear,
         )
         self.runs.append(made)
         return made
@@ -473,6 +476,44 @@ class Lab:
             return [CloudObject(**{name: str(o.get(name, "")) for name in names}) for o in objects]
         client = CloudClient(there)
         return [*await client.list_namespaces(), *await client.list_users()]
+
+    def table(self, query: str = "") -> RunsTable:
+        """A live table of every run on the server, or of those that a list filter finds.
+
+        Args:
+            query: What `temporal workflow list --query` takes.
+        """
+        from tprov_kernel.filters import ALL_RUNS
+        from tprov_kernel.lab.table import RunsTable
+
+        return RunsTable(
+            runtime=self._runtime,
+            client=self.client,
+            query=query or ALL_RUNS,
+            link=lambda run: self._web(run.workflow_id, run.run_id).link,
+            is_open=lambda: self.is_open,
+            shown=self._tables,
+        )
+
+    def count(self, query: str = "") -> None:
+        """Show how many runs have which status, counted by the server.
+
+        Args:
+            query: What `temporal workflow count --query` takes; every run without.
+
+        Raises:
+            FilterRefused: The server does not understand it.
+        """
+        from tprov_kernel.filters import ALL_RUNS
+        from tprov_kernel.lab.table import show_counts
+        from tprov_kernel.visibility import count_by_status
+
+        show_counts(self._call(count_by_status(self.client, query or ALL_RUNS)))
+
+    def _hear(self, view: RunView) -> None:
+        self._report(view)
+        for shown in tuple(self._tables.values()):  # cells add to them meanwhile
+            shown.hear(view)
 
     def scenarios(self) -> Scenarios:
         """A row of buttons that start a scenario on the spot, with its card below."""

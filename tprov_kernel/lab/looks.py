@@ -52,6 +52,11 @@ class WebUI:
     url: str = ""
     framed: str = ""
 
+    @property
+    def link(self) -> str:
+        """What a person follows."""
+        return self.framed or self.url
+
 
 def web_ui_html(web: WebUI, *, height: int) -> str:
     """A link, and below it the page itself where it may be framed.

@@ -21,10 +21,8 @@ from tprov_kernel.services.opened import (
     is_in_use,
     open_services,
 )
-from tprov_kernel.services.programs import SEARCH_ATTRIBUTES
 
 __all__ = [
-    "SEARCH_ATTRIBUTES",
     "Kind",
     "Owner",
     "Services",

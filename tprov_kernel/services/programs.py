@@ -11,22 +11,11 @@ from pathlib import Path
 from typing import IO, Protocol
 
 import tprov_kernel
+from tprov_kernel.attributes import ATTRIBUTES
 from tprov_kernel.process import Child, clean_environment
 from tprov_kernel.services import answers
 from tprov_kernel.services.home import Owner, ServicesInfo
 from tprov_kernel.services.ports import HOST, Ports
-
-SEARCH_ATTRIBUTES = {
-    "provisionStatus": "Text",
-    "tfDirectory": "Text",
-    "tprovStatus": "Keyword",
-    "tprovDirectory": "Keyword",
-    "tprovStack": "Keyword",
-    "tprovRequester": "Keyword",
-    "tprovVerdict": "Keyword",
-    "tprovAction": "Keyword",
-}
-"""Text ones as the description names them; Keyword ones for filters (Text is tokenised)."""
 
 _LOG_BYTES = 1 << 20
 
@@ -146,7 +135,7 @@ def temporal_args(
     temporal: Sequence[str], home: Path, ports: Ports, info: ServicesInfo
 ) -> list[str]:
     """Give the arguments of the Temporal dev server."""
-    attributes = (f"{name}={kind}" for name, kind in SEARCH_ATTRIBUTES.items())
+    attributes = (f"{name}={kind}" for name, kind in ATTRIBUTES.items())
     return [
         *(*temporal, "server", "start-dev", "--ip", HOST),
         *("--port", str(ports.temporal), "--http-port", str(ports.http)),
