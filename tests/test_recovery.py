@@ -8,7 +8,7 @@ import os
 import signal
 import sys
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -33,16 +33,16 @@ def _creates(view: RunView) -> bool:
     return "creating" in view.step("apply").doing
 
 
-def _terraform_of(platform: Platform, stack: str) -> psutil.Process:
-    """The Terraform that applies a stack."""
+async def _terraform_of(platform: Platform, stack: str) -> psutil.Process:
+    """The Terraform that applies a stack, once it is there."""
     place = str(platform.settings.stacks / stack)
-    for process in psutil.process_iter():
-        try:
-            if process.cwd().startswith(place) and "apply" in process.cmdline():
-                return process
-        except (psutil.NoSuchProcess, psutil.AccessDenied, psutil.ZombieProcess):
-            continue
-    raise AssertionError(f"no terraform applies {stack}")
+    async with asyncio.timeout(20):
+        while True:
+            for process in psutil.process_iter():
+                with suppress(psutil.NoSuchProcess, psutil.AccessDenied, psutil.ZombieProcess):
+                    if process.cwd().startswith(place) and "apply" in process.cmdline():
+                        return process
+            await asyncio.sleep(0.01)
 
 
 async def _appears(is_there: Callable[[], Any]) -> None:
@@ -81,7 +81,7 @@ async def test_terraform_killed_after_the_create_leaves_one_namespace(platform: 
         handle = await start(client, settings, platform, "killed", NAMESPACE)
         await until(client, handle, _creates)
         await _appears(exists)
-        _terraform_of(platform, "killed").kill()
+        (await _terraform_of(platform, "killed")).kill()
         view = await until(client, handle, lambda v: v.closed)
         assert any("exists" in sentence for sentence in view.story)
         await _is_applied_once(platform, handle, "killed")
@@ -96,7 +96,7 @@ async def test_terraform_killed_before_the_create_is_planned_anew(platform: Plat
         await until(client, handle, lambda v: v.review is not None)
         await runs.decide(handle, "approve", reason="once is enough")
         await until(client, handle, lambda v: v.step("apply").doing == "starting terraform")
-        _terraform_of(platform, "early-kill").kill()
+        (await _terraform_of(platform, "early-kill")).kill()
         result = await handle.result()
         assert result.status == Status.APPLIED
         assert [d.outcome for d in result.decisions] == ["approved"]
@@ -160,7 +160,7 @@ async def test_a_cancelled_apply_is_interrupted_and_told(platform: Platform) -> 
     async with platform.worker(client, task_queue="stop") as settings:
         handle = await start(client, settings, platform, "stop", NAMESPACE)
         await until(client, handle, _creates)
-        terraform = _terraform_of(platform, "stop")
+        terraform = await _terraform_of(platform, "stop")
         await handle.cancel()
         view = await until(client, handle, lambda v: v.closed)
         assert view.status in (Status.CANCELLED, Status.APPLIED)

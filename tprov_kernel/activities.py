@@ -13,21 +13,36 @@ import functools
 import json
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
 from temporalio import activity
+from temporalio.api.common.v1 import WorkflowExecution
+from temporalio.api.workflowservice.v1 import DescribeWorkflowExecutionRequest
+from temporalio.client import Client, WorkflowQueryFailedError, WorkflowQueryRejectedError
 from temporalio.exceptions import ApplicationError
+from temporalio.service import RPCError
 
 from tprov_kernel import opa, reconcile, terraform
 from tprov_kernel.cloud import CloudClient
-from tprov_kernel.errors import PolicyError, ReviewOutdated, TooLarge, TprovError
+from tprov_kernel.errors import (
+    ConfigurationError,
+    Interrupted,
+    PolicyError,
+    ReviewOutdated,
+    ServiceError,
+    StillAtWork,
+    TooLarge,
+    TprovError,
+)
 from tprov_kernel.files import replace_private, write_private
 from tprov_kernel.messages import (
     ApplyJob,
     ApplyProgress,
     ApplyResult,
+    ExistingObject,
     InitJob,
     InitResult,
     Job,
@@ -99,7 +114,15 @@ class _Bench:
 
     stack: StackDirectory
     terraform: Terraform
-    lock: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Settled:
+    """What became of the objects that applies which were cut off had made."""
+
+    adopted: dict[str, str] = field(default_factory=dict)
+    foreign: list[ExistingObject] = field(default_factory=list)
+    story: list[str] = field(default_factory=list)
 
 
 class Activities:
@@ -149,16 +172,27 @@ class Activities:
     async def terraform_init(self, job: InitJob) -> InitResult:
         """Unpack the snapshot and initialise it; asked to be quick, do it only when that is so."""
         directory = StackDirectory(self._settings.stacks, job.stack)
-        directory.unpack(job.snapshot, self._keys)
-        # A local activity neither heartbeats nor may it wait for a network.
-        if job.only_if_warm and needs_network(directory.root, mirrored=[PROVIDER]):
-            return InitResult(done=False)
-        async with self._beating(job), self._ready(job):
-            return InitResult(
-                done=True,
-                terraform_version=self._tools.terraform.version,
-                providers={PROVIDER: self._tools.provider.version},
-            )
+        # A local activity neither heartbeats nor may it wait: for a network, or for a Terraform of
+        # an earlier run that is still at work in this directory.
+        if job.only_if_warm:
+            try:
+                async with directory.lock(patience=0):
+                    directory.unpack(job.snapshot, self._keys)
+            except StillAtWork:
+                return InitResult(done=False)
+            if needs_network(directory.root, mirrored=[PROVIDER]):
+                return InitResult(done=False)
+        try:
+            async with self._beating(job), self._ready(job, patience=0 if job.only_if_warm else 30):
+                return InitResult(
+                    done=True,
+                    terraform_version=self._tools.terraform.version,
+                    providers={PROVIDER: self._tools.provider.version},
+                )
+        except StillAtWork:
+            if job.only_if_warm:
+                return InitResult(done=False)
+            raise
 
     @activity.defn
     @step
@@ -166,9 +200,10 @@ class Activities:
         """Check key and endpoint, plan the snapshot, and ask the Cloud what exists already."""
         async with self._beating(job), self._ready(job) as bench:
             account = await self._preflight(bench)
+            settled = await self._settle(bench)
             plan_file = bench.stack.path / "tfplan"
             state = await bench.terraform.state()
-            with _imports(bench.terraform.directory, job.adopt), _deleted_after(plan_file):
+            with _deleted_after(plan_file):
                 planned = await bench.terraform.plan(plan_file, destroy=job.action == "destroy")
                 content = plan_file.read_bytes()
                 shown = await bench.terraform.show(plan_file)
@@ -176,7 +211,6 @@ class Activities:
                 self._keys.mac(content),
                 shown,
                 bench.terraform.directory,
-                import_ids=job.adopt.values(),
             )
             sealed = await asyncio.to_thread(self._keys.seal, content, kind="plan")
             if len(sealed) > MAX_SEALED_PLAN:
@@ -185,9 +219,10 @@ class Activities:
                     f" {MAX_SEALED_PLAN / 1e6:.1f} MB can travel with a run.",
                     remedy="Split the configuration into several stacks.",
                 )
-            creates = reconcile.planned_creates(plan)
-            wanted = {a: named for a, named in creates.items() if a not in job.adopt}
-            existing, absent = await reconcile.look_up(wanted, self._cloud)
+            existing, absent = await reconcile.look_up(reconcile.planned_creates(plan), self._cloud)
+            known = {found.id for found in settled.foreign}
+            existing = settled.foreign + [found for found in existing if found.id not in known]
+            scrub = redacted.scrubber.text
             return PlanResult(
                 has_changes=planned.has_changes,
                 plan=SavedPlan(
@@ -200,10 +235,12 @@ class Activities:
                 ),
                 view=plan_view(redacted),
                 account=account,
-                existing=existing,
+                existing=[replace(found, name=scrub(found.name)) for found in existing],
                 absent=absent,
                 items=reconcile.items(plan, self._keys.mac),
                 present=reconcile.present(plan),
+                adopted=settled.adopted,
+                story=settled.story,
             )
 
     @activity.defn
@@ -234,22 +271,20 @@ class Activities:
     async def recover_apply(self, job: RecoverJob) -> RecoverResult:
         """After an apply of unknown outcome: read the journal, look up, tell what is ours."""
         # Taking the stack's lock proves that no Terraform of it is at work on this machine.
-        async with self._beating(job), self._ready(job, patience=600) as bench:
-            entries = [
-                e for e in bench.stack.journal() if e.fields.get("plan") == job.plan.file_digest
-            ]
-            begun = [e for e in entries if e.event == "apply_begun"]
-            if not begun:
-                return RecoverResult(finished=False, story=["The apply had not begun."])
-            ended = [e for e in entries if e.event == "apply_ended" and e.at >= begun[-1].at]
-            left = read_exit_file(bench.stack.exit_file)
-            code = ended[-1].fields["code"] if ended else left.returncode if left else None
-            if code == 0:
+        async with self._beating(job) as beat, self._ready(job, patience=600, beat=beat) as bench:
+            mine = [a for a in self._applies(bench) if a.plan == job.plan.file_digest]
+            if mine and mine[-1].code == 0:
                 return RecoverResult(
                     finished=True, story=["The journal proves that Terraform finished this plan."]
                 )
-            await self._preflight(bench)
-            return await self._find_what_was_made(job, bench, begun=begun[-1].at)
+            settled = await self._settle(bench)
+            nothing = [] if mine else ["The apply had not begun on this machine."]
+            return RecoverResult(
+                finished=False,
+                adopt=settled.adopted,
+                foreign=settled.foreign,
+                story=[*nothing, *settled.story],
+            )
 
     @activity.defn
     @step
@@ -271,20 +306,24 @@ class Activities:
         return account.id
 
     async def _apply(self, job: ApplyJob, beat: Heartbeat) -> ApplyResult:
-        async with self._ready(job) as bench:
+        async with self._ready(job, patience=600) as bench:
             content = await self._what_was_reviewed(job, bench)
-            _, redacted = await self._recall(job, job.plan, bench=bench)
+            shown, redacted = await self._recall(job, job.plan, bench=bench)
             await self._preflight(bench)
+            creates = reconcile.planned_creates(json.loads(shown))
+            wanted = {a: named for a, named in creates.items() if a in job.absent}
+            sealed = self._keys.seal(json.dumps(wanted).encode(), kind="journal")
+            await _still_wanted()
             plan_file = bench.stack.path / "tfplan"
             with _deleted_after(plan_file):
                 write_private(plan_file, content)
                 bench.stack.exit_file.unlink(missing_ok=True)
-                bench.stack.record("apply_begun", plan=job.plan.file_digest)
+                bench.stack.record("apply_begun", plan=job.plan.file_digest, wanted=sealed)
                 ended = await bench.terraform.apply(
                     plan_file,
-                    lock=bench.lock,
                     exit_file=bench.stack.exit_file,
                     interrupt=beat.interrupt,
+                    kill=beat.kill,
                     on_event=_Progress(
                         beat, total=_actions(redacted), scrub=redacted.scrubber.text
                     ),
@@ -293,6 +332,11 @@ class Activities:
                 bench.stack.record("apply_ended", plan=job.plan.file_digest, code=code)
         if code == 0:
             return terraform.applied(ended.events)
+        if beat.interrupt.is_set():
+            raise Interrupted(
+                "Terraform was stopped in the middle of the apply, as it was asked to be.",
+                remedy="What it had done by then is looked up.",
+            )
         error = terraform.failure("apply", terraform.diagnostics(ended.events), ended.completed)
         scrub = redacted.scrubber.text
         raise type(error)(scrub(error.message), remedy=error.remedy)
@@ -302,6 +346,9 @@ class Activities:
         content = self._keys.unseal(job.plan.sealed, kind="plan")
         if self._keys.mac(content) != job.plan.file_digest:
             raise ReviewOutdated("The plan file is not the one that was reviewed.")
+        if any(apply.plan == job.plan.file_digest for apply in self._applies(bench)):
+            # After a reset of the workflow, for instance: a second apply could create things twice.
+            raise ReviewOutdated("This plan was begun to be applied before; it never is twice.")
         if self._tools.terraform.version != job.plan.terraform_version:
             raise ReviewOutdated(
                 f"The plan was written by Terraform {job.plan.terraform_version}, this worker has"
@@ -330,26 +377,50 @@ class Activities:
             )
         return content
 
-    async def _find_what_was_made(
-        self, job: RecoverJob, bench: _Bench, *, begun: float
-    ) -> RecoverResult:
-        shown, _ = await self._recall(job, job.plan, bench=bench)
+    def _applies(self, bench: _Bench) -> list[reconcile.Attempt]:
+        """Every apply in the journal; the last one's end is noted first, if nobody did.
+
+        The stack is locked: a Terraform that was begun before is at work no more.
+        """
+        attempts = reconcile.applies(bench.stack.journal(), self._unseal)
+        if attempts and attempts[-1].ended is None:
+            left = read_exit_file(bench.stack.exit_file)
+            known = {"ended": left.ended, "code": left.returncode} if left else {"code": None}
+            bench.stack.record("apply_ended", plan=attempts[-1].plan, **known)
+            attempts = reconcile.applies(bench.stack.journal(), self._unseal)
+        return attempts
+
+    def _unseal(self, sealed: str) -> bytes:
+        return self._keys.unseal(sealed, kind="journal")
+
+    async def _settle(self, bench: _Bench) -> _Settled:
+        """Take into the state what applies that were cut off had made, and is provably ours.
+
+        Nothing is changed at the Cloud. The same before a first plan and after a crash.
+        """
         in_state = state_addresses(await bench.terraform.state())
-        creates = reconcile.planned_creates(json.loads(shown))
-        missing = {a: named for a, named in creates.items() if a not in in_state}
-        existing, _ = await reconcile.look_up(missing, self._cloud)
-        ours = {
-            found.address: found.id
-            for found in existing
-            if reconcile.is_ours(found, absent=job.absent, begun=begun)
-        }
-        story = [f"Terraform was cut off; {len(in_state)} resources are in the state."]
-        story += [f"{f.type} {f.name!r} exists ({f.id}) but is not in the state." for f in existing]
-        return RecoverResult(
-            finished=False,
-            adopt=ours,
-            foreign=[found for found in existing if found.address not in ours],
-            story=story,
+        attempts = [a for a in self._applies(bench) if a.code != 0 and set(a.wanted) - {*in_state}]
+        if not attempts:
+            return _Settled()
+        await self._preflight(bench)
+        ours, foreign = await reconcile.left_behind(attempts, in_state, self._cloud)
+        scrub = Scrubber(self._given_secrets(bench.terraform.directory)).text
+        story = [f"{attempts[-1].ending}; {len(in_state)} resources are in the state."]
+        adopted: dict[str, str] = {}
+        for found in ours:
+            what = f"{found.type} {found.name!r} exists ({found.id}) but is not in the state"
+            try:
+                await bench.terraform.adopt(found.address, found.id)
+            except ConfigurationError as error:
+                foreign.append(replace(found, why=error.message.rstrip(".")))
+                continue
+            adopted[found.address] = found.id
+            story.append(f"{what}. That apply made it: it is taken over.")
+        story += [f"{f.type} {f.name!r} exists ({f.id}): a person has to decide." for f in foreign]
+        return _Settled(
+            adopted=adopted,
+            foreign=[replace(f, name=scrub(f.name), why=scrub(f.why)) for f in foreign],
+            story=[scrub(sentence) for sentence in story],
         )
 
     async def _secrets_of(self, bench: _Bench) -> frozenset[str]:
@@ -391,10 +462,13 @@ class Activities:
         return self._plans[plan.file_digest]
 
     @contextlib.asynccontextmanager
-    async def _ready(self, job: Job, *, patience: float = 30) -> AsyncIterator[_Bench]:
+    async def _ready(
+        self, job: Job, *, patience: float = 30, beat: Heartbeat | None = None
+    ) -> AsyncIterator[_Bench]:
         """Lock the stack on this machine, unpack the snapshot, make sure that it is initialised."""
         directory = StackDirectory(self._settings.stacks, job.stack)
-        async with directory.lock(patience=patience) as lock:
+        waiting = (lambda: beat.note(_STILL_AT_WORK)) if beat else (lambda: None)
+        async with directory.lock(patience=patience, waiting=waiting) as lock:
             directory.unpack(job.snapshot, self._keys)
             program = Terraform(
                 tool=self._tools.terraform,
@@ -404,6 +478,7 @@ class Activities:
                 cloud=self._settings.cloud,
                 suffix=job.suffix,
                 scrub=Scrubber(self._given_secrets(directory.root)).text,
+                hold=[lock],
             )
             stamp = directory.path / "initialised"
             want = f"{job.snapshot.digest} {self._tools.terraform.version}"
@@ -411,7 +486,7 @@ class Activities:
             if stands != want or not (directory.root / ".terraform").is_dir():
                 await program.init()
                 stamp.write_text(want)
-            yield _Bench(stack=directory, terraform=program, lock=lock)
+            yield _Bench(stack=directory, terraform=program)
 
     def _cli_config(self) -> Path:
         path = self._settings.home / "terraform.rc"
@@ -438,6 +513,11 @@ class Heartbeat:
     def __init__(self, first: object) -> None:
         self.details = first
         self.interrupt = asyncio.Event()
+        self.kill = asyncio.Event()
+
+    def note(self, details: object) -> None:
+        """Send these details with the next beat."""
+        self.details = details
 
     def say(self, details: object) -> None:
         """Send these details now, and with every later beat."""
@@ -451,6 +531,8 @@ class Heartbeat:
             details = activity.cancellation_details()
             if details is not None and details.cancel_requested:
                 self.interrupt.set()
+            if self.interrupt.is_set() and not self.kill.is_set() and await _asked_twice():
+                self.kill.set()
             await asyncio.sleep(every)
 
     def _beat(self) -> None:
@@ -458,6 +540,57 @@ class Heartbeat:
             activity.heartbeat()
         else:
             activity.heartbeat(self.details)
+
+
+_STILL_AT_WORK = ApplyProgress(done=0, total=0, current="waiting for the Terraform before to end")
+
+
+async def _asked_twice() -> bool:
+    """Whether a person who interrupted the apply has lost patience.
+
+    A cancel request tells an activity once; the second press is the workflow's to know.
+    """
+    client, info = _client(), activity.info()
+    if client is None or not info.workflow_id:
+        return False
+    handle = client.get_workflow_handle(info.workflow_id, run_id=info.workflow_run_id)
+    try:
+        asked = await handle.query(
+            "get_interrupts", result_type=int, rpc_timeout=timedelta(seconds=1)
+        )
+    except (RPCError, WorkflowQueryFailedError, WorkflowQueryRejectedError):
+        return False
+    return int(asked) > 1
+
+
+async def _still_wanted() -> None:
+    """Make sure that the run still waits for this apply, just before it is begun.
+
+    A worker that was asleep for longer than a heartbeat may wake up here: the run has moved on, or
+    is over.
+    """
+    client, info = _client(), activity.info()
+    if client is None or not info.workflow_id:
+        return
+    execution = WorkflowExecution(workflow_id=info.workflow_id, run_id=info.workflow_run_id or "")
+    request = DescribeWorkflowExecutionRequest(namespace=client.namespace, execution=execution)
+    try:
+        described = await client.workflow_service.describe_workflow_execution(
+            request, timeout=timedelta(seconds=5)
+        )
+    except RPCError as error:
+        raise ServiceError(
+            f"The Temporal server does not say whether this apply is still wanted: {error.message}."
+        ) from error
+    if all(a.activity_id != info.activity_id for a in described.pending_activities):
+        raise ReviewOutdated("The run does not wait for this apply any more.")
+
+
+def _client() -> Client | None:
+    try:
+        return activity.client()
+    except RuntimeError:  # run by itself, without a server
+        return None
 
 
 class _Progress:
@@ -552,20 +685,6 @@ def _meaning(plan: dict[str, Any], keys: KeyRing) -> str:
 def _deleted_after(path: Path) -> Iterator[None]:
     """A plan file holds secrets: it is on disk only while Terraform needs it."""
     path.unlink(missing_ok=True)
-    try:
-        yield
-    finally:
-        path.unlink(missing_ok=True)
-
-
-@contextlib.contextmanager
-def _imports(directory: Path, adopt: dict[str, str]) -> Iterator[None]:
-    """Import blocks for what recovery adopts, beside the configuration while it is planned."""
-    path = directory / "tprov_adopt.tf"
-    path.unlink(missing_ok=True)
-    if adopt:
-        blocks = [f"import {{\n  to = {a}\n  id = {json.dumps(i)}\n}}\n" for a, i in adopt.items()]
-        write_private(path, "\n".join(blocks).encode())
     try:
         yield
     finally:

@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 
 from temporalio.api.cloud.cloudservice.v1 import (
     GetAccountRequest,
+    GetApiKeysRequest,
     GetNamespacesRequest,
     GetRegionsRequest,
     GetServiceAccountsRequest,
@@ -47,8 +48,9 @@ class CloudObject:
     """Something in the account.
 
     Attributes:
-        type: ``namespace``, ``user`` or ``service account``.
-        name: A namespace's or service account's name, a user's e-mail address.
+        type: ``namespace``, ``user``, ``service account`` or ``API key``.
+        name: A namespace's or service account's name, a user's e-mail address, an API key's
+            display name.
         created: RFC 3339, as the Cloud API tells it.
         state: In words: ``active``, ``activating``, ``update failed``.
     """
@@ -101,6 +103,11 @@ class CloudClient:
     async def find_service_account(self, name: str) -> CloudObject | None:
         """The service account with this name, or None."""
         return _first(s for s in await self.list_service_accounts() if s.name == name)
+
+    async def find_api_keys(self, name: str) -> list[CloudObject]:
+        """Every API key with this display name: several may have the same one."""
+        pages = await self._pages(lambda api: api.get_api_keys, GetApiKeysRequest)
+        return [k for page in pages for k in map(_api_key, page.api_keys) if k.name == name]
 
     async def list_namespaces(self) -> list[CloudObject]:
         """Every namespace, in ascending name order."""
@@ -237,6 +244,10 @@ def _user(entity: Any) -> CloudObject:
 
 def _service_account(entity: Any) -> CloudObject:
     return _object("service account", entity, id=entity.id, name=entity.spec.name)
+
+
+def _api_key(entity: Any) -> CloudObject:
+    return _object("API key", entity, id=entity.id, name=entity.spec.display_name)
 
 
 def _object(kind: str, entity: Any, *, id: str, name: str) -> CloudObject:

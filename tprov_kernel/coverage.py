@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 
-from tprov_kernel.messages import AttributeChange, PlanResult, PlanView, ResourceChange, Verdict
+from tprov_kernel.messages import (
+    ApplyResult,
+    AttributeChange,
+    PlanResult,
+    PlanView,
+    ResourceChange,
+    Verdict,
+)
 
 
 def covers(approved: PlanResult, judged: Verdict, now: PlanResult, verdict: Verdict) -> bool:
@@ -42,6 +49,23 @@ def is_covered(
 def _is_done(item: str, is_present: bool) -> bool:
     """An approved item that the new plan no longer mentions: is it proven done?"""
     return not is_present if item.startswith("delete:") else is_present
+
+
+def done_between(before: PlanResult, now: PlanResult) -> ApplyResult:
+    """What of a plan was done when a later one no longer mentions it; by whom, nobody can tell."""
+    items = [
+        item
+        for address, item in before.items.items()
+        if address not in now.items and _is_done(item, address in now.present)
+    ]
+    verbs = [item.partition(":")[0] for item in items]
+    replaced = sum("+" in verb for verb in verbs)
+    return ApplyResult(
+        added=verbs.count("create") + replaced,
+        changed=verbs.count("update"),
+        destroyed=verbs.count("delete") + replaced,
+        imported=verbs.count("import"),
+    )
 
 
 def differences(former: PlanView, now: PlanView) -> list[str]:

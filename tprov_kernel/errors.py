@@ -6,6 +6,7 @@
     ├── ServiceError               a local service cannot be started, or does not answer
     ├── StackError                 the stack: no such thing, no such name
     │   └── StackBusy              somebody else's run is open on it
+    │       └── StillAtWork        a Terraform of an earlier attempt has not ended yet
     ├── ConfigurationError         the Terraform configuration or its variables are wrong
     ├── TooLarge                   a value that would not fit into a payload
     ├── KeyNeeded                  a key that a run still needs is not dropped
@@ -13,6 +14,7 @@
     ├── TerraformFailed            Terraform ran and failed; another attempt may succeed
     ├── ReviewOutdated             the world is no longer what was reviewed
     ├── OutcomeUnknown             an apply ended without telling how
+    ├── Interrupted                a person stopped an apply
     ├── PolicyError                a policy does not compile or does not give a verdict
     ├── PolicyViolation            a hard-mandatory rule: nobody may override
     ├── DecisionRefused            an approval or a denial that cannot be taken
@@ -74,6 +76,12 @@ class StackBusy(StackError):
     """A run is open on the stack; Temporal refuses a second one."""
 
 
+class StillAtWork(StackBusy):
+    """A Terraform of an earlier attempt or run has not ended yet; later it will have."""
+
+    retryable = True
+
+
 class ConfigurationError(TprovError):
     """The Terraform configuration or its variables are wrong; trying again cannot help."""
 
@@ -102,6 +110,10 @@ class ReviewOutdated(TprovError):
 
 class OutcomeUnknown(TprovError):
     """An apply ended without telling how; it is never simply repeated."""
+
+
+class Interrupted(TprovError):
+    """A person stopped an apply; what it had done by then is for recovery to find out."""
 
 
 class PolicyError(TprovError):

@@ -32,6 +32,7 @@ from tprov_kernel.messages import (
     ApplyProgress,
     ApplyResult,
     Decision,
+    InterruptInput,
     PlanResult,
     RecoverResult,
     Review,
@@ -112,6 +113,8 @@ class Fold:
                 self._on_status(event, at)
             case EventType.EVENT_TYPE_WORKFLOW_PROPERTIES_MODIFIED:
                 await self._on_memo(event)
+            case EventType.EVENT_TYPE_WORKFLOW_EXECUTION_UPDATE_ACCEPTED:
+                await self._on_update(event)
             case EventType.EVENT_TYPE_MARKER_RECORDED:
                 self._on_local_activity(event, at)
             case EventType.EVENT_TYPE_ACTIVITY_TASK_SCHEDULED:
@@ -196,6 +199,13 @@ class Fold:
             decisions = await self._decode([fields["decisions"]], list[Decision])
             self._set(decisions=tuple(decisions or ()))
 
+    async def _on_update(self, event: HistoryEvent) -> None:
+        asked = event.workflow_execution_update_accepted_event_attributes.accepted_request.input
+        if asked.name == "interrupt":
+            wanted = await self._decode(asked.args.payloads, InterruptInput)
+            who = (wanted and wanted.by) or "Somebody"
+            self._set(story=(*self.view.story, f"{who} asked to stop the apply."))
+
     def _apply_is_done(self, at: datetime) -> None:
         """After a recovery, only what comes next tells that the apply came to its end."""
         if self.view.step("apply").state == "running":
@@ -224,7 +234,7 @@ class Fold:
             case "terraform_plan":
                 plan = await self._decode(payloads, PlanResult)
                 if plan is not None:
-                    self._set(plan=plan.view)
+                    self._set(plan=plan.view, story=(*self.view.story, *plan.story))
             case "evaluate_policy":
                 verdict = await self._decode(payloads, Verdict)
                 if verdict is not None:
@@ -240,6 +250,9 @@ class Fold:
                 found = await self._decode(payloads, RecoverResult)
                 if found is not None:
                     self._set(story=(*self.view.story, *found.story))
+                    if found.foreign:  # the run waits for somebody to settle it
+                        words = f"{found.question} {found.remedy}"
+                        self._step("apply", state="failed", ended=at, failure=words)
 
     async def _on_failed(self, scheduled: int, at: datetime, failure: Failure) -> None:
         words, _ = await self._words(failure)
@@ -286,6 +299,8 @@ class Fold:
             if result is not None:
                 decisions = tuple(result.decisions)
                 self._set(status=result.status, outputs=result.outputs, decisions=decisions)
+                if result.status in (Status.APPLIED, Status.DESTROYED):
+                    self._step("apply", note=_short(result.summary))
         elif event.event_type == EventType.EVENT_TYPE_WORKFLOW_EXECUTION_FAILED:
             failure = event.workflow_execution_failed_event_attributes.failure
             words, remedy = await self._words(failure)
@@ -442,6 +457,11 @@ def _time(stamp: Timestamp) -> datetime:
 
 def _seconds_since(stamp: Timestamp, now: datetime) -> float:
     return (now - _time(stamp)).total_seconds()
+
+
+def _short(summary: str) -> str:
+    """The counts of a run's summary that are not zero."""
+    return ", ".join(c for c in summary.split(", ") if not c.startswith("0 ")) or "nothing to do"
 
 
 def _count(result: ApplyResult) -> str:

@@ -169,6 +169,13 @@ class ReplanInput:
     requested_by: str = ""
 
 
+@dataclass(frozen=True, kw_only=True)
+class InterruptInput:
+    """Input of the update `interrupt`: stop the apply at work; ``by`` is a claimed name."""
+
+    by: str = ""
+
+
 # --- terraform_init --------------------------------------------------------------------------
 
 
@@ -207,7 +214,7 @@ class PlanJob(Job):
 
     action: Action
     adopt: dict[str, str] = field(default_factory=dict)
-    """Resource address to id: what recovery found to be ours and wants imported."""
+    """Not used any more, kept for recorded histories: recovery itself adopts what is ours."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -274,7 +281,10 @@ class PlanView:
 
 @dataclass(frozen=True, kw_only=True)
 class ExistingObject:
-    """Something at the Cloud that the plan wants to create and that exists already."""
+    """Something at the Cloud that the plan wants to create and that exists already.
+
+    ``why`` says what keeps it from being ours, where that is more than 'not provable'.
+    """
 
     address: str
     type: str
@@ -282,6 +292,7 @@ class ExistingObject:
     id: str
     created: str = ""
     """RFC 3339, as the Cloud API tells it."""
+    why: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -322,6 +333,10 @@ class PlanResult:
     covers (see `reconcile.py`)."""
     present: list[str] = field(default_factory=list)
     """Addresses that are in the refreshed state."""
+    adopted: dict[str, str] = field(default_factory=dict)
+    """Address to id: what an earlier apply that was cut off had made, taken into the state now."""
+    story: list[str] = field(default_factory=list)
+    """What was found out about such an apply, a sentence each."""
 
 
 # --- evaluate_policy -------------------------------------------------------------------------
@@ -485,6 +500,8 @@ class ApplyJob(Job):
 
     plan: SavedPlan
     bundle_digest: str
+    absent: list[str] = field(default_factory=list)
+    """Addresses whose object the look-up found to be absent before the review."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -495,6 +512,15 @@ class ApplyResult:
     changed: int
     destroyed: int
     imported: int = 0
+
+    def plus(self, more: ApplyResult) -> ApplyResult:
+        """This and what was done besides."""
+        return ApplyResult(
+            added=self.added + more.added,
+            changed=self.changed + more.changed,
+            destroyed=self.destroyed + more.destroyed,
+            imported=self.imported + more.imported,
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -543,7 +569,7 @@ class RecoverResult:
 
     Attributes:
         finished: The journal proves that Terraform finished this very plan successfully.
-        adopt: Address to id: exists, is missing in the state, and is ours.
+        adopt: Address to id: existed, was missing in the state, is ours, and is in it now.
         foreign: Exists, is missing in the state, and cannot be proven ours: a human's question.
         story: What was done, a sentence each, for card and audit.
     """
@@ -552,6 +578,25 @@ class RecoverResult:
     adopt: dict[str, str] = field(default_factory=dict)
     foreign: list[ExistingObject] = field(default_factory=list)
     story: list[str] = field(default_factory=list)
+
+    @property
+    def question(self) -> str:
+        """What a person has to settle, listing the objects; empty when nothing is open."""
+        if not self.foreign:
+            return ""
+        listed = "; ".join(
+            f"{o.address}: {o.type} {o.name!r} (id {o.id}){f', {o.why}' if o.why else ''}"
+            for o in self.foreign
+        )
+        return (
+            "After an apply that was cut off these exist, are not in the state, and cannot be"
+            f" taken over safely: {listed}."
+        )
+
+    @property
+    def remedy(self) -> str:
+        """What the person does about it."""
+        return "Import them into the state, or remove them; then have the run look again: recheck."
 
 
 # --- the result ------------------------------------------------------------------------------

@@ -202,6 +202,7 @@ async def run(
     on_line: Callable[[str], None] | None = None,
     timeout: float | None = None,
     interrupt: asyncio.Event | None = None,
+    kill: asyncio.Event | None = None,
     on_cancel: Literal["interrupt", "leave"] = "leave",
     ending: Ending = GRACE,
     exit_file: Path | None = None,
@@ -224,6 +225,7 @@ async def run(
             replaced. Should it raise, it is called no more, and the error is raised at the end.
         timeout: Seconds after which the program is ended and a `ToolError` raised.
         interrupt: When set, SIGINT goes to the process itself, then it has `ending`'s grace.
+        kill: When set during that grace, SIGKILL goes to the whole group at once.
         on_cancel: Whether cancelling interrupts it (and waits for its end) or leaves it alone.
         ending: Its grace, and how it is ended when this process dies.
         exit_file: Where the guard writes how it ended, see `Guard.spawn`.
@@ -244,7 +246,7 @@ async def run(
         late = not outcome.done() and not (interrupted and interrupted.done())
         if not outcome.done():
             running.child.end(ending.at_once)
-            await asyncio.wait({outcome})
+            await _ended_or_killed(outcome, running.child, kill)
     except asyncio.CancelledError:
         _leave(outcome)
         if on_cancel == "interrupt":
@@ -260,6 +262,20 @@ async def run(
             remedy="Look whether it waits for a network or a disk that does not answer.",
         )
     return outcome.result()
+
+
+async def _ended_or_killed(
+    outcome: asyncio.Task[Completed], child: Child, kill: asyncio.Event | None
+) -> None:
+    """Wait for the end of a program that was asked to end; make it end when told so."""
+    impatient = asyncio.ensure_future(kill.wait() if kill is not None else asyncio.Future())
+    try:
+        await asyncio.wait({outcome, impatient}, return_when=asyncio.FIRST_COMPLETED)
+        if not outcome.done():
+            child.kill_group()
+            await asyncio.wait({outcome})
+    finally:
+        impatient.cancel()
 
 
 KEPT_VARIABLES = (

@@ -1,27 +1,85 @@
 """What exists, what is ours, what remains: the same code before a first plan and after a crash.
 
 *Ours* means: the look-up before the review recorded it as absent, and it was created since the
-apply began. Anything else that exists is a question to a human.
+apply began and before it had ended. Anything else that exists is a question to a human; so is an
+API key, which cannot be imported: its token was in the one answer that got lost.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Awaitable, Callable, Mapping
+import math
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
 from tprov_kernel.cloud import CloudClient, CloudObject
 from tprov_kernel.messages import ExistingObject
+from tprov_kernel.stacks import JournalEntry
 
 CLOCK_SLACK = 60.0
-"""Seconds by which the Cloud's clock may be behind ours; the object was absent at the look-up."""
+"""Seconds by which the Cloud's clock may differ from ours; the object was absent at the look-up."""
+
+API_KEY = "temporalcloud_apikey"
+NOT_IMPORTABLE = "its token is lost: revoke the key, a new one is made then"
 
 _NAMED_BY = {
     "temporalcloud_namespace": "name",
     "temporalcloud_user": "email",
     "temporalcloud_service_account": "name",
+    API_KEY: "display_name",
 }
+
+
+@dataclass(frozen=True, kw_only=True)
+class Attempt:
+    """An apply in a stack's journal that did not come to a good end.
+
+    Attributes:
+        plan: Digest of its plan file.
+        begun: When it was begun, seconds since the epoch.
+        ended: When no Terraform of it was at work any more; None while that is not known.
+        code: Terraform's exit code, negative for a signal; None where nobody lived to tell.
+        wanted: Address to (type, name): what it was to create, and the look-up found absent.
+    """
+
+    plan: str
+    begun: float
+    ended: float | None
+    code: int | None
+    wanted: Mapping[str, tuple[str, str]]
+
+    @property
+    def ending(self) -> str:
+        """How it ended, in words."""
+        if self.code is None:
+            return "Terraform was cut off, and nobody lived to tell how"
+        if self.code < 0:
+            return f"Terraform was cut off (signal {-self.code})"
+        return f"Terraform ended with exit code {self.code}"
+
+
+def applies(journal: Sequence[JournalEntry], unseal: Callable[[str], bytes]) -> list[Attempt]:
+    """Every apply in a journal, oldest first, those that ended well too."""
+    found: list[Attempt] = []
+    for entry in journal:
+        if entry.event == "apply_begun":
+            sealed = entry.fields.get("wanted")
+            wanted = json.loads(unseal(sealed)) if sealed else {}
+            found.append(
+                Attempt(
+                    plan=str(entry.fields.get("plan", "")),
+                    begun=entry.at,
+                    ended=None,
+                    code=None,
+                    wanted={address: (kind, name) for address, (kind, name) in wanted.items()},
+                )
+            )
+        elif entry.event == "apply_ended" and found:
+            when = float(entry.fields.get("ended", entry.at))
+            found[-1] = replace(found[-1], ended=when, code=entry.fields.get("code"))
+    return found
 
 
 def planned_creates(plan: Mapping[str, Any]) -> dict[str, tuple[str, str]]:
@@ -38,41 +96,70 @@ def planned_creates(plan: Mapping[str, Any]) -> dict[str, tuple[str, str]]:
 async def look_up(
     creates: Mapping[str, tuple[str, str]], cloud: CloudClient
 ) -> tuple[list[ExistingObject], list[str]]:
-    """Ask the Cloud API for what is to be created.
+    """Ask the Cloud API for what is to be created under a name that only one object may have.
 
     Returns:
-        What exists already, and the addresses of what does not.
+        What exists already, and the addresses of what does not; API keys, whose names are free to
+        repeat, are always among the latter.
     """
     existing, absent = [], []
     for address, (kind, name) in creates.items():
-        found = await _finder(kind, cloud)(name)
+        found = await _find(kind, name, cloud)
         if found is None:
             absent.append(address)
         else:
-            existing.append(
-                ExistingObject(
-                    address=address, type=kind, name=name, id=found.id, created=found.created
-                )
-            )
+            existing.append(_existing(address, kind, name, found))
     return existing, absent
 
 
-def _finder(kind: str, cloud: CloudClient) -> Callable[[str], Awaitable[CloudObject | None]]:
+async def _find(kind: str, name: str, cloud: CloudClient) -> CloudObject | None:
     match kind:
         case "temporalcloud_namespace":
-            return cloud.find_namespace
+            return await cloud.find_namespace(name)
         case "temporalcloud_user":
-            return cloud.find_user
-        case _:
-            return cloud.find_service_account
+            return await cloud.find_user(name)
+        case "temporalcloud_service_account":
+            return await cloud.find_service_account(name)
+    return None
 
 
-def is_ours(found: ExistingObject, *, absent: list[str], begun: float) -> bool:
-    """Whether an object was made by the apply that began at ``begun`` (seconds since the epoch)."""
-    if found.address not in absent or not found.created:
+async def left_behind(
+    attempts: Sequence[Attempt], in_state: Collection[str], cloud: CloudClient
+) -> tuple[list[ExistingObject], list[ExistingObject]]:
+    """Look up what applies that were cut off were to create, and the state lacks.
+
+    Returns:
+        What is provably ours and can be taken over, and what only a person can settle.
+    """
+    ours: dict[str, ExistingObject] = {}
+    open_questions: dict[str, ExistingObject] = {}
+    for attempt in attempts:
+        missing = {a: named for a, named in attempt.wanted.items() if a not in in_state}
+        keys = {a: named for a, named in missing.items() if named[0] == API_KEY}
+        existing, _ = await look_up(missing, cloud)
+        for found in existing:
+            target = ours if is_ours(found, attempt) else open_questions
+            target[found.id] = found
+        for address, (kind, name) in keys.items():
+            for key in await cloud.find_api_keys(name):
+                found = _existing(address, kind, name, key)
+                if is_ours(found, attempt):
+                    open_questions[found.id] = replace(found, why=NOT_IMPORTABLE)
+    foreign = [found for id, found in open_questions.items() if id not in ours]
+    return list(ours.values()), foreign
+
+
+def _existing(address: str, kind: str, name: str, found: CloudObject) -> ExistingObject:
+    return ExistingObject(address=address, type=kind, name=name, id=found.id, created=found.created)
+
+
+def is_ours(found: ExistingObject, attempt: Attempt) -> bool:
+    """Whether an object was made by an apply: absent before, created while it was at work."""
+    if attempt.wanted.get(found.address) != (found.type, found.name) or not found.created:
         return False
     created = datetime.fromisoformat(found.created.replace("Z", "+00:00")).timestamp()
-    return created >= begun - CLOCK_SLACK
+    until = math.inf if attempt.ended is None else attempt.ended
+    return attempt.begun - CLOCK_SLACK <= created <= until + CLOCK_SLACK
 
 
 def items(plan: Mapping[str, Any], mac: Callable[[bytes], str]) -> dict[str, str]:

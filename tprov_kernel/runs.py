@@ -43,6 +43,7 @@ from tprov_kernel.messages import (
     Action,
     Decision,
     DecisionInput,
+    InterruptInput,
     ReplanInput,
     RunRequest,
     RunResult,
@@ -293,6 +294,26 @@ async def recheck(handle: RunHandle) -> str:
         DecisionRefused: The run is not waiting for it; nothing was recorded.
     """
     return str(await _update(handle, "recheck", None, str))
+
+
+async def interrupt(handle: RunHandle, *, by: str = "") -> str:
+    """Stop the apply that is at work; a second time, while it is being stopped, kill it.
+
+    Afterwards what it had made is looked up and taken over, and a person is asked whether the rest
+    is to be done.
+
+    Args:
+        handle: The run.
+        by: A claimed name; default is this user's.
+
+    Returns:
+        What the run answered, in words.
+
+    Raises:
+        DecisionRefused: No apply is at work; nothing was recorded.
+    """
+    wanted = InterruptInput(by=by or me().split("@", maxsplit=1)[0])
+    return str(await _update(handle, "interrupt", wanted, str))
 
 
 async def decide(

@@ -14,6 +14,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import difflib
+import errno
 import fcntl
 import io
 import json
@@ -27,7 +28,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tprov_kernel.errors import ConfigurationError, SealBroken, StackBusy, StackError, TooLarge
+from tprov_kernel.errors import (
+    ConfigurationError,
+    SealBroken,
+    StackError,
+    StillAtWork,
+    TooLarge,
+)
 from tprov_kernel.files import write_private
 from tprov_kernel.messages import Snapshot
 from tprov_kernel.payloads.keyring import KeyRing
@@ -326,14 +333,14 @@ class StackDirectory:
             waiting: Called about ten times a second while waiting.
 
         Raises:
-            StackBusy: Somebody else still holds it.
+            StillAtWork: Somebody else still holds it.
         """
         handle = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             deadline = time.monotonic() + patience
             while not _try_flock(handle):
                 if time.monotonic() > deadline:
-                    raise StackBusy(
+                    raise StillAtWork(
                         f"A Terraform of stack {self.path.name!r} is still at work here.",
                         remedy="Wait until it has ended.",
                     )
@@ -348,9 +355,12 @@ class StackDirectory:
     def record(self, event: str, **fields: Any) -> None:
         """Append a line to the journal, and have it on disk before returning."""
         line = json.dumps({"at": time.time(), "event": event, **fields}, separators=(",", ":"))
+        # The line break comes first: a line that was cut off half-written spoils only itself.
+        content = b"\n" + line.encode() + b"\n"
         handle = os.open(self._journal, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
         try:
-            os.write(handle, line.encode() + b"\n")
+            if os.write(handle, content) != len(content):
+                raise OSError(errno.ENOSPC, "the journal's line was not written whole")
             os.fsync(handle)
         finally:
             os.close(handle)

@@ -67,6 +67,11 @@ def output_args() -> list[str]:
     return ["output", "-json", "-no-color"]
 
 
+def import_args(address: str, id: str) -> list[str]:
+    """`terraform import` of one existing object into the state."""
+    return ["import", "-input=false", "-no-color", f"-lock-timeout={LOCK_TIMEOUT}", address, id]
+
+
 def state_args() -> list[str]:
     """`terraform state pull`: the state wherever its backend keeps it."""
     return ["state", "pull"]
@@ -220,6 +225,8 @@ class Terraform:
         suffix: The stack's suffix, as `var.name_suffix`.
         scrub: Takes known secrets out of what an error says: Terraform 1.11 quotes a sensitive
             variable whose validation fails.
+        hold: Descriptors, the stack's lock, that the guard keeps open until a command has ended:
+            nobody else starts one in this directory before, even if this worker dies.
     """
 
     def __init__(
@@ -232,7 +239,9 @@ class Terraform:
         cloud: CloudSettings,
         suffix: str,
         scrub: Callable[[str], str],
+        hold: Sequence[int] = (),
     ) -> None:
+        self._hold = tuple(hold)
         self._scrub = scrub
         self._tool = tool
         self._guard = guard
@@ -296,9 +305,9 @@ class Terraform:
         self,
         plan: Path,
         *,
-        lock: int,
         exit_file: Path,
         interrupt: asyncio.Event,
+        kill: asyncio.Event,
         on_event: Callable[[Event], None],
     ) -> Applied:
         """Apply a saved plan; the caller reads the exit code, whatever it is.
@@ -307,9 +316,9 @@ class Terraform:
 
         Args:
             plan: The plan file.
-            lock: Descriptor of the stack's lock; the guard holds it until Terraform has ended.
             exit_file: Where the guard writes the exit code, even if this process dies.
             interrupt: Set it to have Terraform stop: SIGINT, a grace period, SIGKILL.
+            kill: Set it to have no patience with that: SIGKILL to Terraform and its plug-ins.
             on_event: Called with each of Terraform's events as it arrives.
         """
         done = await run(
@@ -319,12 +328,26 @@ class Terraform:
             env=self.environment,
             on_line=_eventually(on_event),
             interrupt=interrupt,
+            kill=kill,
             on_cancel="leave",
             ending=APPLY_ENDING,
             exit_file=exit_file,
-            hold=[lock],
+            hold=self._hold,
         )
         return Applied(completed=done, events=parse_events(done.stdout))
+
+    async def adopt(self, address: str, id: str) -> None:
+        """Take an existing object into the state, as what the configuration has at an address.
+
+        Raises:
+            ConfigurationError: The configuration has no such address, or the provider refuses.
+            TerraformFailed: Something that may pass.
+        """
+        done = await self._run(import_args(address, id), timeout=600)
+        if done.returncode != 0:
+            said = _tail(done.stderr)
+            kind = TerraformFailed if _TRANSIENT.search(said) else ConfigurationError
+            raise kind(self._scrub(f"terraform import of {address} failed: {said}"))
 
     async def output(self) -> dict[str, Any]:
         """The outputs as `terraform output -json` gives them; secrets are in it in the clear."""
@@ -364,7 +387,10 @@ class Terraform:
             env=self.environment,
             timeout=timeout,
             on_line=on_line,
+            # Nobody waits for it any more, and the next attempt works in the same directory.
+            on_cancel="interrupt",
             ending=QUICK,
+            hold=self._hold,
         )
 
 

@@ -9,6 +9,7 @@ an audit finds them in the history.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -24,7 +25,7 @@ from temporalio.exceptions import (
 )
 
 with workflow.unsafe.imports_passed_through():
-    from tprov_kernel.coverage import covers, differences
+    from tprov_kernel.coverage import covers, differences, done_between
     from tprov_kernel.decisions import MAX_TEXT, VERBS, names_another, read_decision
     from tprov_kernel.messages import (
         WORKFLOW_TYPE,
@@ -35,6 +36,7 @@ with workflow.unsafe.imports_passed_through():
         DecisionInput,
         InitJob,
         InitResult,
+        InterruptInput,
         Job,
         OutputJob,
         OutputResult,
@@ -69,6 +71,8 @@ NEVER = RetryPolicy(maximum_attempts=1)
 
 MAX_APPLIES = 5
 """Applies per run: the first one, and what recovery finds to be left to do."""
+LOOK_ONCE_MORE = timedelta(minutes=5)
+"""How long a run that was cancelled in the middle of an apply looks after what that had made."""
 MAX_DECISIONS = 50
 """Decisions that are kept: the memo has to stay small."""
 
@@ -103,6 +107,10 @@ class ProvisionInfraWorkflow:
         self._effective_reason = ""
         self._replan: ReplanInput | None = None
         self._broken = False
+        self._applying: workflow.ActivityHandle[ApplyResult] | None = None
+        self._interrupts = 0
+        self._stopped_by = ""
+        self._done = ApplyResult(added=0, changed=0, destroyed=0)
         self._heartbeat = timedelta(seconds=request.heartbeat)
 
     @workflow.run
@@ -169,24 +177,25 @@ class ProvisionInfraWorkflow:
             await self._activity("terraform_init", job, InitResult)
         self._set_status(Status.INITIALIZED)
 
-    async def _make_plan(self, adopt: dict[str, str] | None = None) -> PlanResult:
+    async def _make_plan(self) -> PlanResult:
         await self._step(Status.PLANNING)
-        plan = self._plan = await self._plan_until_mended(adopt or {})
+        plan = self._plan = await self._plan_until_mended()
         self._set_status(Status.PLANNED)
         if plan.existing:
             found = plan.existing[0]
+            why = f"; {found.why}" if found.why else ""
             raise ApplicationError(
                 f"{found.address} would create {found.name!r}, which exists already"
-                f" (id {found.id}) and is not in this stack's state.",
+                f" (id {found.id}) and is not in this stack's state{why}.",
                 "Choose another name, remove it, or import it into the state.",
                 type="AlreadyExists",
                 non_retryable=True,
             )
         return plan
 
-    async def _plan_until_mended(self, adopt: dict[str, str]) -> PlanResult:
+    async def _plan_until_mended(self) -> PlanResult:
         while True:
-            job = self._job(PlanJob, action=self._request.action, adopt=adopt)
+            job = self._job(PlanJob, action=self._request.action)
             try:
                 return await self._activity("terraform_plan", job, PlanResult)
             except ActivityError as error:
@@ -218,7 +227,7 @@ class ProvisionInfraWorkflow:
             )
         return Judged(plan, verdict)
 
-    async def _wait_for_repair(self, error: ActivityError) -> None:
+    async def _wait_for_repair(self, error: ActivityError | ApplicationError) -> None:
         """Wait until somebody has mended what a step failed of; raise what nobody can mend.
 
         Trying again by itself cannot help, and a run must not die of a typing mistake in a policy:
@@ -246,6 +255,8 @@ class ProvisionInfraWorkflow:
 
     def _needs_a_human(self, judged: Judged, approved: Judged | None) -> bool:
         """Whether somebody has to decide: a policy says so, or what was approved is not this."""
+        if self._stopped_by:
+            return True
         if approved is None:
             return bool(judged.verdict.at("soft-mandatory"))
         return not covers(approved.plan, approved.verdict, judged.plan, judged.verdict)
@@ -282,8 +293,9 @@ class ProvisionInfraWorkflow:
             asked_at=now.isoformat(),
             expires_at=(now + patience).isoformat(),
             former=former,
-            differs=differences(shown, judged.plan.view) if shown else [],
+            differs=self._why_anew() + (differences(shown, judged.plan.view) if shown else []),
         )
+        self._stopped_by = ""
         if former is not None:
             self._former.append(former.digest)
         self._reviews += 1
@@ -295,6 +307,12 @@ class ProvisionInfraWorkflow:
             )
         except TimeoutError:
             return
+
+    def _why_anew(self) -> list[str]:
+        """Why a person is asked although nothing else would have it so."""
+        if not self._stopped_by:
+            return []
+        return [f"{self._stopped_by} stopped the apply; this is what is left of it."]
 
     def _continue_as_new(self) -> None:
         """A long wait with many re-plans: go on with a short history, and every decision."""
@@ -312,55 +330,103 @@ class ProvisionInfraWorkflow:
         """
         outcome = await self._apply_once(judged)
         if isinstance(outcome, ApplyResult):
-            return _summary(outcome)
+            return _summary(self._done.plus(outcome))
         if _type(outcome) == "ReviewOutdated":
-            plan = await self._make_plan()
-            return plan if plan.has_changes else judged.plan.view.sentence
+            return await self._what_is_left(judged.plan)
         found = await self._recover(judged.plan)
         if found.finished:
-            return judged.plan.view.sentence
-        plan = await self._make_plan(found.adopt)
-        if not plan.has_changes:
-            return judged.plan.view.sentence
-        if plan.items == judged.plan.items and _is_permanent(outcome):
+            view = judged.plan.view
+            finished = ApplyResult(
+                added=view.add,
+                changed=view.change,
+                destroyed=view.destroy,
+                imported=view.imports,
+            )
+            return _summary(self._done.plus(finished))
+        left = await self._what_is_left(judged.plan)
+        if isinstance(left, str) or _type(outcome) == "Interrupted":
+            return left
+        if left.items == judged.plan.items and _is_permanent(outcome):
             raise _as_final(outcome) from outcome
-        return plan
+        return left
+
+    async def _what_is_left(self, before: PlanResult) -> str | PlanResult:
+        """Plan what remains of a plan; in words what was done when nothing does."""
+        plan = await self._make_plan()
+        self._done = self._done.plus(done_between(before, plan))
+        return plan if plan.has_changes else _summary(self._done)
 
     async def _apply_once(self, judged: Judged) -> ApplyResult | ActivityError:
         """Apply; an error that may have left something behind is returned, not raised."""
+        self._interrupts = 0
         destroys = self._request.action == "destroy"
         await self._step(Status.DESTROYING if destroys else Status.APPLYING)
-        job = self._job(ApplyJob, plan=judged.plan.plan, bundle_digest=judged.verdict.bundle_digest)
+        job = self._job(
+            ApplyJob,
+            plan=judged.plan.plan,
+            bundle_digest=judged.verdict.bundle_digest,
+            absent=judged.plan.absent,
+        )
+        self._applying = workflow.start_activity(
+            "terraform_apply",
+            job,
+            result_type=ApplyResult,
+            start_to_close_timeout=timedelta(hours=12),
+            heartbeat_timeout=self._heartbeat,
+            retry_policy=NEVER,
+            cancellation_type=workflow.ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
+        )
         try:
-            applied: ApplyResult = await workflow.execute_activity(
-                "terraform_apply",
-                job,
-                result_type=ApplyResult,
-                start_to_close_timeout=timedelta(hours=12),
-                heartbeat_timeout=self._heartbeat,
-                retry_policy=NEVER,
-                cancellation_type=workflow.ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
-            )
-            return applied
+            return await self._applying
         except ActivityError as error:
-            if is_cancelled_exception(error) or _type(error) in _NOTHING_DONE:
+            if workflow.cancellation_reason() is not None:
+                await self._look_once_more(judged.plan)
+                raise CancelledError("The run was cancelled in the middle of an apply.") from error
+            stopped = bool(self._interrupts)
+            if _type(error) in _NOTHING_DONE or (is_cancelled_exception(error) and not stopped):
                 raise
             return error
+        finally:
+            self._applying = None
 
     async def _recover(self, plan: PlanResult) -> RecoverResult:
+        """Find out what an apply has done; what cannot be decided safely waits for a person.
+
+        Raises:
+            ApplicationError: Nobody has settled it in time.
+        """
         self._set_status(Status.OUTCOME_UNKNOWN)
-        await self._step(Status.RECOVERING)
-        job = self._job(RecoverJob, plan=plan.plan, absent=plan.absent)
-        found = await self._activity("recover_apply", job, RecoverResult)
-        if found.foreign:
-            names = ", ".join(f"{o.type} {o.name!r} (id {o.id})" for o in found.foreign)
-            raise ApplicationError(
-                f"After an interrupted apply these exist and cannot be proven to be ours: {names}.",
-                "Import them into the state or remove them, then start again.",
-                type="OutcomeUnknown",
-                non_retryable=True,
+        while True:
+            await self._step(Status.RECOVERING)
+            job = self._job(RecoverJob, plan=plan.plan, absent=plan.absent)
+            found = await self._activity("recover_apply", job, RecoverResult)
+            if not found.foreign:
+                return found
+            self._set_status(Status.OUTCOME_UNKNOWN)
+            await self._wait_for_repair(
+                ApplicationError(
+                    found.question, found.remedy, type="OutcomeUnknown", non_retryable=True
+                )
             )
-        return found
+            if self._take_replan():
+                return found
+
+    async def _look_once_more(self, plan: PlanResult) -> None:
+        """Cancelled in the middle of an apply: take over what it had made, but do not insist.
+
+        Where that cannot be done now, the next run on the stack does it.
+        """
+        self._set_status(Status.OUTCOME_UNKNOWN)
+        self._set_status(Status.RECOVERING)
+        with contextlib.suppress(ActivityError):
+            await workflow.execute_activity(
+                "recover_apply",
+                self._job(RecoverJob, plan=plan.plan, absent=plan.absent),
+                result_type=RecoverResult,
+                schedule_to_close_timeout=LOOK_ONCE_MORE,
+                heartbeat_timeout=self._heartbeat,
+                retry_policy=RETRY,
+            )
 
     async def _end(self, status: Status, summary: str) -> RunResult:
         outputs: dict[str, str] = {}
@@ -439,6 +505,11 @@ class ProvisionInfraWorkflow:
         return self._review
 
     @workflow.query
+    def get_interrupts(self) -> int:
+        """How often somebody asked to stop the apply that is at work."""
+        return self._interrupts
+
+    @workflow.query
     def get_decisions(self) -> list[Decision]:
         """Every decision, the ignored ones with why, oldest first."""
         return self._decisions
@@ -493,6 +564,23 @@ class ProvisionInfraWorkflow:
         if not self._broken:
             raise _refused(f"nothing waits to be mended, the run is {self._status.words}.")
 
+    @workflow.update
+    async def interrupt(self, wanted: InterruptInput | None = None) -> str:
+        """Stop the apply: first Terraform is asked to end, a second time it is made to."""
+        self._interrupts += 1
+        self._stopped_by = (wanted and wanted.by) or "Somebody"
+        if self._interrupts > 1:
+            return "Terraform and its plug-ins are killed; then what they had made is looked up."
+        if self._applying is not None:
+            self._applying.cancel()
+        return "Terraform is asked to stop; then what it had made is looked up, and you are asked."
+
+    @interrupt.validator
+    def validate_interrupt(self, wanted: InterruptInput | None = None) -> None:
+        """Only an apply can be stopped: everything else changes nothing, and can be cancelled."""
+        if self._applying is None:
+            raise _refused(f"no apply is at work, the run is {self._status.words}.")
+
     def _objection(self, name: str, given: DecisionInput) -> str:
         """Why a decision cannot be taken now; empty when it can."""
         if self._decision is not None:
@@ -530,12 +618,14 @@ class ProvisionInfraWorkflow:
         return decision
 
 
-_NOTHING_DONE = frozenset({"SealBroken", "ToolError", "StackBusy", "KeyMissing", "KeyRejected"})
+_NOTHING_DONE = frozenset(
+    {"SealBroken", "ToolError", "StackBusy", "StillAtWork", "KeyMissing", "KeyRejected"}
+)
 """Errors of the apply step that come before Terraform was started."""
 
 
-_FOR_A_PERSON = frozenset({"PolicyError", "TooLarge"})
-"""Errors of plan and policy that a person can mend while the run waits."""
+_FOR_A_PERSON = frozenset({"PolicyError", "TooLarge", "OutcomeUnknown"})
+"""Errors that a person can mend while the run waits."""
 
 
 def _refused(why: str) -> ApplicationError:

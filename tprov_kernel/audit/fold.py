@@ -21,6 +21,7 @@ from tprov_kernel.audit.steps import Step, Steps
 from tprov_kernel.decisions import read_decision
 from tprov_kernel.messages import (
     Decision,
+    InterruptInput,
     ReplanInput,
     Review,
     RunRequest,
@@ -227,7 +228,10 @@ class _Fold:
             self._steps.why = f"of the new snapshot that {by or 'somebody'} asked for"
             self._tell(at, f"{by or 'Somebody'} asked for a plan of a new snapshot.")
         elif name == "recheck":
-            self._tell(at, f"{sender or 'Somebody'} had the plan judged again.")
+            self._tell(at, f"{sender or 'Somebody'} had the step that failed taken again.")
+        elif name == "interrupt":
+            stop = await self._read.value(args, InterruptInput)
+            self._tell(at, f"{(stop and stop.by) or sender or 'Somebody'} asked to stop the apply.")
         else:
             arrived = Arrived(at=at, via="update", name=name, sender=sender, args=args)
             self._gate.waiting.append(arrived)

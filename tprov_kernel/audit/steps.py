@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -141,6 +141,7 @@ class Steps:
                 former_failure=step.former_failure,
             )
         )
+        self._tell_recovery(plan.story, plan.adopted, at)
         self._tell(at, f"Plan {made.number}, {self.why}: {plan.view.sentence}.")
 
     async def _judged(self, step: Step, result: Sequence[Payload], at: datetime) -> None:
@@ -229,8 +230,15 @@ class Steps:
                 foreign=found.foreign,
             )
         )
-        for words in found.story:
-            self._tell(at, f"Recovery: {words}")
-        for address, id_ in found.adopt.items():
-            self._tell(at, f"Recovery: {address} ({id_}) is ours, and is taken over.")
+        self._tell_recovery(found.story, found.adopt, at)
+        if found.question:
+            self._tell(at, f"Recovery asks: {found.question} {found.remedy}")
         self.why = "to find what was left to do"
+
+    def _tell_recovery(
+        self, story: Sequence[str], adopted: Mapping[str, str], at: datetime
+    ) -> None:
+        for words in story:
+            self._tell(at, f"Recovery: {words}")
+        for address, id_ in adopted.items():
+            self._tell(at, f"Recovery: {address} ({id_}) is ours, and is taken over.")

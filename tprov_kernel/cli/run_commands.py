@@ -213,6 +213,23 @@ def recheck(context: typer.Context, stack: Stack, target: TargetOption = None) -
 
 
 @command(RUNS)
+def interrupt(context: typer.Context, stack: Stack, target: TargetOption = None) -> None:
+    """Stop the apply that is at work; the run goes on, and asks whether to do the rest.
+
+    Terraform is asked to end and saves its state; what it had made meanwhile is looked up and
+    taken over. Said a second time while it is stopping, Terraform and its plug-ins are killed.
+
+    [bold]Example:[/bold] tprov interrupt demo
+
+    [bold]Next:[/bold] [bold]tprov status demo[/bold] shows what is left, and asks.
+    """
+    place = place_of(context, target)
+    from tprov_kernel.cli import stacks
+
+    raise typer.Exit(say.to_its_end(stacks.interrupt(place, stack=stack)))
+
+
+@command(RUNS)
 def cancel(context: typer.Context, stack: Stack, target: TargetOption = None) -> None:
     """Ask a run to stop. A Terraform at work is interrupted and may finish what it holds.
 

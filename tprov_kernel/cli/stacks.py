@@ -134,6 +134,14 @@ async def recheck(place: Place, *, stack: str) -> int:
     return 0
 
 
+async def interrupt(place: Place, *, stack: str) -> int:
+    """Stop the apply that is at work."""
+    async with connected(place) as at:
+        say.answer(await runs.interrupt(await runs.run_of(at.client, stack)))
+    say.aside(f"Watch it with `tprov status {stack} --watch`.")
+    return 0
+
+
 async def cancel(place: Place, *, stack: str) -> int:
     """Ask a run to stop."""
     async with connected(place) as at:
