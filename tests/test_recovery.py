@@ -33,7 +33,7 @@ def _creates(view: RunView) -> bool:
     return "creating" in view.step("apply").doing
 
 
-async def _terraform_of(platform: Platform, stack: str) -> psutil.Process:
+async def terraform_of(platform: Platform, stack: str) -> psutil.Process:
     """The Terraform that applies a stack, once it is there."""
     place = str(platform.settings.stacks / stack)
     async with asyncio.timeout(20):
@@ -45,7 +45,8 @@ async def _terraform_of(platform: Platform, stack: str) -> psutil.Process:
             await asyncio.sleep(0.01)
 
 
-async def _appears(is_there: Callable[[], Any]) -> None:
+async def appears(is_there: Callable[[], Any]) -> None:
+    """Wait until something is there."""
     async with asyncio.timeout(20):
         while not await is_there():  # noqa: ASYNC110 (another process makes it true)
             await asyncio.sleep(0.02)
@@ -80,8 +81,8 @@ async def test_terraform_killed_after_the_create_leaves_one_namespace(platform: 
 
         handle = await start(client, settings, platform, "killed", NAMESPACE)
         await until(client, handle, _creates)
-        await _appears(exists)
-        (await _terraform_of(platform, "killed")).kill()
+        await appears(exists)
+        (await terraform_of(platform, "killed")).kill()
         view = await until(client, handle, lambda v: v.closed)
         assert any("exists" in sentence for sentence in view.story)
         await _is_applied_once(platform, handle, "killed")
@@ -96,7 +97,7 @@ async def test_terraform_killed_before_the_create_is_planned_anew(platform: Plat
         await until(client, handle, lambda v: v.review is not None)
         await runs.decide(handle, "approve", reason="once is enough")
         await until(client, handle, lambda v: v.step("apply").doing == "starting terraform")
-        (await _terraform_of(platform, "early-kill")).kill()
+        (await terraform_of(platform, "early-kill")).kill()
         result = await handle.result()
         assert result.status == Status.APPLIED
         assert [d.outcome for d in result.decisions] == ["approved"]
@@ -105,9 +106,10 @@ async def test_terraform_killed_before_the_create_is_planned_anew(platform: Plat
 
 
 @asynccontextmanager
-async def _worker_process(
+async def worker_process(
     platform: Platform, queue: str, log: Path
 ) -> AsyncIterator[asyncio.subprocess.Process]:
+    """A worker of its own, as `tprov worker` starts one."""
     environment = clean_environment(
         extra={"TPROV_HOME": str(platform.settings.home), "TPROV_ROOT": str(ROOT)}
     )
@@ -130,7 +132,7 @@ async def test_a_worker_killed_in_the_middle_loses_and_doubles_nothing(
 ) -> None:
     """Its Terraform may finish; the journal tells the next worker, and the run goes on."""
     client, queue = await platform.client(), "worker-kill"
-    async with _worker_process(platform, queue, tmp_path / "worker.log") as process:
+    async with worker_process(platform, queue, tmp_path / "worker.log") as process:
         settings = replace(platform.settings, task_queue=queue)
         handle = await start(client, settings, platform, queue, NAMESPACE, heartbeat=3)
         await until(client, handle, _creates)
@@ -160,7 +162,7 @@ async def test_a_cancelled_apply_is_interrupted_and_told(platform: Platform) -> 
     async with platform.worker(client, task_queue="stop") as settings:
         handle = await start(client, settings, platform, "stop", NAMESPACE)
         await until(client, handle, _creates)
-        terraform = await _terraform_of(platform, "stop")
+        terraform = await terraform_of(platform, "stop")
         await handle.cancel()
         view = await until(client, handle, lambda v: v.closed)
         assert view.status in (Status.CANCELLED, Status.APPLIED)

@@ -136,9 +136,13 @@ def failure(what: str, found: Sequence[Diagnostic], completed: Completed) -> Tpr
     """Say why a Terraform command failed, and whether another attempt can help."""
     errors = [d for d in found if d.severity == "error"]
     said = " ".join(d.sentence for d in errors[:3]) or _tail(completed.stderr)
-    message = f"terraform {what} failed: {said or f'exit code {completed.returncode}.'}"
+    code = completed.returncode
+    ended = f"ended by signal {-code}." if code < 0 else f"exit code {code}."
+    message = f"terraform {what} failed: {said or ended}"
     if _TRANSIENT.search(said) or not errors:
-        return TerraformFailed(message, remedy="Temporal tries again by itself.")
+        again = "Temporal tries again by itself."
+        looked_up = "What it had made is looked up; then the rest is planned."
+        return TerraformFailed(message, remedy=looked_up if what == "apply" else again)
     if what == "apply":
         return ConfigurationError(
             message, remedy="The state is honest: mend what it names, then start again."

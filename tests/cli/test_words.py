@@ -37,6 +37,7 @@ def test_the_commands_are_those_that_readers_know() -> None:
         "down",
         "env",
         "export-history",
+        "interrupt",
         "lab",
         "play",
         "recheck",
