@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -83,6 +83,20 @@ class Platform:
         worker = build_worker(client, activities, task_queue=settings.task_queue, replaced=replaced)
         async with worker:
             yield settings
+
+    @contextmanager
+    def serves(self, **options: Any) -> Iterator[tuple[Client, Settings]]:
+        """The same beside the tests of a module: a client and a worker on the services' loop."""
+        stack = AsyncExitStack()
+
+        async def enter() -> tuple[Client, Settings]:
+            client = await self.client()
+            return client, await stack.enter_async_context(self.worker(client, **options))
+
+        try:
+            yield self.runtime.call(enter())
+        finally:
+            self.runtime.call(stack.aclose())
 
 
 @pytest.fixture(scope="session")
