@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import secrets
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
@@ -341,7 +342,7 @@ async def decide(
     try:
         await handle.signal(name, asdict(given))
     except RPCError as error:
-        raise _as_refused(error) from error
+        raise await _as_refused(handle, error) from error
     return None
 
 
@@ -354,14 +355,20 @@ async def _update(handle: RunHandle, name: str, given: object, result_type: type
         words = cause.message if isinstance(cause, ApplicationError) else str(cause)
         raise DecisionRefused(words) from error
     except RPCError as error:
-        raise _as_refused(error) from error
+        raise await _as_refused(handle, error) from error
     return answer
 
 
-def _as_refused(error: RPCError) -> TprovError:
-    if error.status == RPCStatusCode.NOT_FOUND:
-        return DecisionRefused("Refused: the run is over. Nothing was recorded.")
-    return as_service_error(error)
+async def _as_refused(handle: RunHandle, error: RPCError) -> TprovError:
+    """The words for a call that the server did not take: a run that is over says how it ended."""
+    if error.status != RPCStatusCode.NOT_FOUND:
+        return as_service_error(error)
+    how = ""
+    with contextlib.suppress(RPCError, ValueError):
+        kept = (await handle.describe()).typed_search_attributes
+        status = Status(kept.get(SearchAttributeKey.for_keyword("tprovStatus")) or "")
+        how = f", it is {status.words}" if status.is_final else ""
+    return DecisionRefused(f"Refused: the run is over{how}. Nothing was recorded.")
 
 
 def as_service_error(error: RPCError) -> ServiceError:

@@ -87,7 +87,7 @@ def test_a_run_is_asked_about_ignored_refused_approved_and_told(shell: Shell) ->
     assert (first["outcome"], first["via"]) == ("ignored", "signal")
     assert first["why"] == "an approval needs a reason."
     times.append(datetime.now(UTC))
-    assert shell.type(f"{signal} --input '{{\"review\": \"00000000\"}}'").code == 0
+    assert shell.type(f'{signal} --input \'{{"review": "00000000"}}\'').code == 0
     second = shell.decisions(2)[1]
     assert "review 00000000 is not the one that waits" in second["why"]
     assert shell.query("get_current_status") == "awaiting_approval"
