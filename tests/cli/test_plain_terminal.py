@@ -126,8 +126,11 @@ def test_a_run_is_asked_about_ignored_refused_approved_and_told(shell: Shell) ->
 
 def test_an_update_denies(shell: Shell) -> None:
     """It answers with the decision; the run is rejected; afterwards there is nothing to decide."""
-    assert shell.type(f"tprov start adm-2 --config {ADMIN}").code == 0
+    assert shell.type(f"tprov start adm-2 --config {ADMIN} --expires 600").code == 0
     shell.until("get_current_status", "awaiting_approval", "adm-2")
+    review = shell.query("get_review", "adm-2")
+    asked, expires = (datetime.fromisoformat(review[at]) for at in ("asked_at", "expires_at"))
+    assert (expires - asked).total_seconds() == 600
     update = 'temporal workflow update execute --workflow-id="stack-adm-2" --name deny_apply'
     given = """--input '{"reason": "use a namespace permission"}'"""
     said = shell.type(f"{update} {given} --output json")
