@@ -23,12 +23,12 @@ from tests.conftest import Platform
 from tests.test_workflow import ADMIN
 from tprov_kernel import runs
 from tprov_kernel.activities import Activities
+from tprov_kernel.attributes import ATTRIBUTES
 from tprov_kernel.audit import audit, to_markdown
 from tprov_kernel.connect import build_worker
 from tprov_kernel.errors import DecisionRefused
 from tprov_kernel.messages import APPROVAL_EXPIRES, Review, Status
 from tprov_kernel.payloads.codec import data_converter
-from tprov_kernel.services import SEARCH_ATTRIBUTES
 from tprov_kernel.settings import Settings
 from tprov_kernel.stacks import held_objects
 
@@ -64,7 +64,7 @@ async def days(platform: Platform) -> AsyncIterator[tuple[WorkflowEnvironment, S
         await environment.client.operator_service.add_search_attributes(
             AddSearchAttributesRequest(
                 namespace=environment.client.namespace,
-                search_attributes={n: kinds[kind] for n, kind in SEARCH_ATTRIBUTES.items()},
+                search_attributes={n: kinds[kind] for n, kind in ATTRIBUTES.items()},
             )
         )
         async with build_worker(environment.client, activities, task_queue=QUEUE):
@@ -98,7 +98,7 @@ async def test_a_review_expires_when_it_said(
     assert "expired" in to_markdown(told)
     for via in ("update", "signal"):
         with pytest.raises(DecisionRefused, match=r"the run is over.*Nothing was recorded"):
-            await runs.decide(handle, "approve", reason="late", via=via)  # type: ignore[arg-type]
+            await runs.decide(handle, "approve", reason="late", via=via)
 
 
 async def test_the_last_hour_counts(
