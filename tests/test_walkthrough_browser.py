@@ -7,29 +7,29 @@ each station are kept in `artifacts`.
 from __future__ import annotations
 
 import json
-import os
-import re
-import shutil
-import signal
-import socket
-import subprocess
-import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
 import pytest
 from playwright.sync_api import Browser, Locator, expect
 
-from tests.browser import NOT_RUN, ROOT, Lab, Notebook, chromium, find_chromium
+from tests.browser import NOT_RUN, Notebook, chromium, find_chromium
 from tests.kernels import code_cells
+from tests.walkthrough import (
+    Running,
+    card_in,
+    cell,
+    opened,
+    status_of,
+    tprov_lab,
+    wait_until,
+    workspace,
+)
 from tprov_kernel.lab.friendly import INTERRUPTED
 from tprov_kernel.lab.runtime import Runtime
 from tprov_kernel.standin.control import StandinControl
-from tprov_kernel.toolchain.places import tools_home
 
 pytestmark = [
     pytest.mark.browser,
@@ -42,89 +42,10 @@ GONE_WITHIN = 5.0
 """Seconds after a kill -9 in which everything that was started has to end."""
 
 
-@dataclass(frozen=True)
-class Running:
-    """A `tprov lab` that runs."""
-
-    lab: Lab
-    process: subprocess.Popen[str]
-
-
-def cell(story: str, code: str) -> int:
-    """The number of the code cell that holds this text."""
-    return next(n for n, source in enumerate(code_cells(story)) if code in source)
-
-
-def wait_until(condition: Callable[[], bool], *, seconds: float, what: str) -> None:
-    """Wait for something that the page does not show."""
-    until = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < until, what
-        time.sleep(0.05)
-
-
-@contextmanager
-def tprov_lab(work: Path) -> Iterator[Running]:
-    """`tprov lab` in a workspace, as a process of its own, until the block ends."""
-    dropped = ("TPROV_", "TEMPORAL_", "JUPYTER", "JPY_", "PYTEST_")
-    env = {n: v for n, v in os.environ.items() if not n.startswith(dropped)}
-    tools = os.environ.get("TPROV_TOOLS") or str(tools_home(os.environ))
-    env |= {"HOME": str(work / "home"), "TPROV_TOOLS": tools, "PYTHONPATH": str(ROOT)}
-    log = work / "lab.log"
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    command = [sys.executable, "-m", "tprov_kernel.cli", "lab", "--no-browser", "--port", str(port)]
-    with log.open("w") as said:
-        process = subprocess.Popen(
-            command,
-            cwd=work,
-            env=env,
-            stdin=subprocess.DEVNULL,
-            stdout=said,
-            stderr=said,
-            text=True,
-        )
-    try:
-        yield Running(_told(process, log, work), process)
-    finally:
-        if process.poll() is None:
-            process.send_signal(signal.SIGINT)
-            with suppress(subprocess.TimeoutExpired):
-                process.wait(15)
-        process.kill()
-        process.wait(5)
-
-
-def _told(process: subprocess.Popen[str], log: Path, work: Path) -> Lab:
-    """Read its address, with the token, as a person does."""
-    until = time.monotonic() + 60
-    while True:
-        found = re.search(r"(http://127\.0\.0\.1:\d+/)\S*token=(\w+)", log.read_text())
-        if found and _answers(found[1]):
-            return Lab(url=found[1], token=found[2], folder=work)
-        assert process.poll() is None, log.read_text()
-        assert time.monotonic() < until, log.read_text()
-        time.sleep(0.05)
-
-
-def _answers(url: str) -> bool:
-    port = int(re.findall(r":(\d+)/", url)[0])
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0
-
-
 @pytest.fixture(scope="module")
 def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A workspace: the notebooks without outputs' history of ours, Terraform, policies."""
-    return _workspace(tmp_path_factory.mktemp("walkthrough"))
-
-
-def _workspace(folder: Path) -> Path:
-    for name in ("notebooks", "terraform", "policies"):
-        shutil.copytree(ROOT / name, folder / name)
-    (folder / "home").mkdir()
-    return folder
+    return workspace(tmp_path_factory.mktemp("walkthrough"))
 
 
 @pytest.fixture(scope="module")
@@ -139,28 +60,6 @@ def browser() -> Iterator[Browser]:
     """A headless Chromium."""
     with chromium() as made:
         yield made
-
-
-@contextmanager
-def opened(browser: Browser, lab: Lab, story: str, *, width: int = 1280) -> Iterator[Notebook]:
-    """A notebook in a fresh window."""
-    page = browser.new_page(viewport={"width": width, "height": 900})
-    try:
-        notebook = Notebook(page, lab, f"notebooks/{story}.ipynb")
-        notebook.open()
-        yield notebook
-    finally:
-        page.close()
-
-
-def card_in(place: Locator) -> Locator:
-    """The live card in a cell's output."""
-    return place.locator(".tprov-card").last
-
-
-def status_of(card: Locator) -> Locator:
-    """The card's status, in words."""
-    return card.locator(".head [role=status]")
 
 
 def test_the_happy_path_with_a_kernel_restart_in_the_middle_of_apply(
@@ -328,7 +227,7 @@ def test_kill_9_of_tprov_lab_leaves_nothing_and_runs_are_where_they_were(
     browser: Browser, tmp_path: Path
 ) -> None:
     """Five seconds later no child is left; the next `tprov lab` has the run that waits."""
-    work = _workspace(tmp_path)
+    work = workspace(tmp_path)
     with tprov_lab(work) as first, opened(browser, first.lab, HAPPY) as notebook:
         notebook.run(0)
         notebook.type(1, 'lab.start("waits", config="terraform/tcloud_admin_user").card()')
