@@ -1,8 +1,24 @@
-"""Our search attributes: the closed list of them."""
+"""Our search attributes: the closed list of them, and what may never be in one.
+
+The server keeps search attributes in the clear, whatever `ENCRYPT_PAYLOADS` says, and shows them to
+everybody who may list runs. What we set is a status, a verdict and an action, all of them words of
+ours, and three things that people choose: the stack's name, the directory and the requester. Every
+value is checked here before it is set.
+"""
 
 from __future__ import annotations
 
-from typing import Literal
+import re
+from collections.abc import Iterable, Mapping
+from itertools import pairwise
+from typing import TYPE_CHECKING, Literal
+
+from tprov_kernel.errors import NotPublic
+
+if TYPE_CHECKING:  # the services read the list above all, and start before the SDK is imported
+    from temporalio.common import TypedSearchAttributes
+
+    from tprov_kernel.redaction import Scrubber
 
 Kind = Literal["Text", "Keyword"]
 
@@ -17,3 +33,97 @@ ATTRIBUTES: dict[str, Kind] = {
     "tprovAction": "Keyword",
 }
 """Text ones as the description names them; Keyword ones for filters (Text is tokenised)."""
+
+MOST = 255
+"""Characters of a value: what a Keyword's column holds on a server over SQL (2048 bytes are the
+server's own limit, measured)."""
+
+_CALLED = {
+    "tfDirectory": "directory",
+    "tprovDirectory": "directory",
+    "tprovRequester": "requester",
+    "tprovStack": "stack",
+}
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+_SHAPES = {
+    "a key or a certificate": re.compile(r"-----BEGIN "),
+    "a JSON web token": re.compile(r"\beyJ[\w-]{8,}\.[\w-]{8,}"),
+    "an API key": re.compile(
+        r"\b(?:tprov_[\w-]{40,}|tprovkey\w*[_.-][\w.-]{20,}|(?:AKIA|ASIA)[A-Z0-9]{16}"
+        r"|(?:gh[oprsu]_|github_pat_|glpat-|xox[abprs]-|sk-)[\w-]{16,})"
+    ),
+    "a password in an address": re.compile(r"://[^/\s:@]*:[^/\s@]+@"),
+    "a secret with its name": re.compile(
+        r"(?:passw(?:or)?d|secret|token|api[_-]?key)\s*[=:]\s*\S", re.IGNORECASE
+    ),
+}
+_RUN = re.compile(r"[A-Za-z0-9+]{20,}")
+
+
+def search_attributes(
+    values: Mapping[str, str], *, secrets: Iterable[str] = ()
+) -> TypedSearchAttributes:
+    """Make search attributes of values, each of them checked.
+
+    Args:
+        values: Attribute to value. One that is too long, or that no filter could find, is changed
+            as little as possible; see `findable`.
+        secrets: Known secrets, which no value may contain in any form.
+
+    Raises:
+        NotPublic: A value may not be shown to everybody, or there is no such attribute.
+    """
+    from temporalio.common import SearchAttributeKey, SearchAttributePair, TypedSearchAttributes
+
+    from tprov_kernel.redaction import Scrubber
+
+    scrubber, pairs = Scrubber(secrets), []
+    for name, value in values.items():
+        if name not in ATTRIBUTES:
+            raise NotPublic(f"{name} is none of our search attributes.")
+        if why := _why_not(value, scrubber):
+            called = _CALLED.get(name, name)
+            raise NotPublic(
+                f"The {called} {why}; as a search attribute it would be readable by everybody who"
+                " may list runs.",
+                remedy=f"Give the {called} another name; secrets go into variables.",
+            )
+        is_text = ATTRIBUTES[name] == "Text"
+        key = SearchAttributeKey.for_text if is_text else SearchAttributeKey.for_keyword
+        pairs.append(SearchAttributePair(key(name), findable(value)))
+    return TypedSearchAttributes(pairs)
+
+
+def findable(value: str) -> str:
+    """The value as a filter can find it, at most `MOST` characters long.
+
+    No filter finds a backslash or a double quote, however it is written (measured: dev server of
+    CLI 1.9.1), so a path has slashes and single quotes. Of a long one the end is kept, which is
+    what people call a directory.
+    """
+    plain = value.replace("\\", "/").replace('"', "'")
+    return plain if len(plain) <= MOST else f"…{plain[1 - MOST :]}"
+
+
+def _why_not(value: str, scrubber: Scrubber) -> str:
+    """What is wrong with a value, as the rest of a sentence that does not show it."""
+    if _CONTROL.search(value):
+        return "contains a control character"
+    if scrubber.text(value) != value:
+        return "contains a known secret"
+    for what, shape in _SHAPES.items():
+        if shape.search(value):
+            return f"looks like {what}"
+    if any(_is_random(found) for found in _RUN.findall(value)):
+        return "contains what looks like a key"
+    return ""
+
+
+def _is_random(text: str) -> bool:
+    """Whether capitals, small letters and digits are mixed as chance mixes them.
+
+    In a random text 6 of 10 neighbours are of different kinds; in CamelCase with a number 3.
+    """
+    kinds = ["A" if sign.isupper() else "a" if sign.islower() else "0" for sign in text]
+    changes = sum(one != other for one, other in pairwise(kinds))
+    return {"A", "a", "0"} <= set(kinds) and changes >= 0.42 * len(text)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import secrets
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
@@ -21,14 +22,13 @@ from temporalio.client import (
 )
 from temporalio.common import (
     SearchAttributeKey,
-    SearchAttributePair,
-    TypedSearchAttributes,
     WorkflowIDConflictPolicy,
     WorkflowIDReusePolicy,
 )
 from temporalio.exceptions import ApplicationError, WorkflowAlreadyStartedError
 from temporalio.service import RPCError, RPCStatusCode
 
+from tprov_kernel.attributes import search_attributes
 from tprov_kernel.connect import me
 from tprov_kernel.errors import (
     ConfigurationError,
@@ -56,6 +56,9 @@ from tprov_kernel.stacks import check_name, take_snapshot, variables_in
 
 TASK_TIMEOUT = timedelta(seconds=2)
 """A query during a local activity, or a worker's death in one, is noticed after this long."""
+
+CREDENTIALS = ("TEMPORAL_CLOUD_API_KEY", "TEMPORAL_API_KEY")
+"""Variables of the environment whose values are known secrets."""
 
 RunHandle = WorkflowHandle[Any, RunResult]
 T = TypeVar("T")
@@ -97,6 +100,7 @@ async def start_run(
         StackBusy: A run is open on the stack.
         ConfigurationError: The directory is no configuration, or a variable is not declared.
         TooLarge: The snapshot would not fit into a payload.
+        NotPublic: Directory or requester may not be in a search attribute.
     """
     check_name(stack)
     suffix = await _suffix_of(client, stack)
@@ -137,8 +141,19 @@ async def start_destroy(
 
 
 async def _start(client: Client, request: RunRequest, task_queue: str) -> RunHandle:
-    text, keyword = SearchAttributeKey.for_text, SearchAttributeKey.for_keyword
     status = Status.UNINITIALIZED.value
+    attributes = search_attributes(
+        {
+            "provisionStatus": status,
+            "tfDirectory": request.directory,
+            "tprovStatus": status,
+            "tprovDirectory": request.directory,
+            "tprovStack": request.stack,
+            "tprovRequester": request.requested_by,
+            "tprovAction": request.action,
+        },
+        secrets=[os.environ.get(name, "") for name in CREDENTIALS],
+    )
     try:
         return await client.start_workflow(
             WORKFLOW_TYPE,
@@ -150,17 +165,7 @@ async def _start(client: Client, request: RunRequest, task_queue: str) -> RunHan
             id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE,
             id_conflict_policy=WorkflowIDConflictPolicy.FAIL,
             memo={"suffix": request.suffix},
-            search_attributes=TypedSearchAttributes(
-                [
-                    SearchAttributePair(text("provisionStatus"), status),
-                    SearchAttributePair(text("tfDirectory"), request.directory),
-                    SearchAttributePair(keyword("tprovStatus"), status),
-                    SearchAttributePair(keyword("tprovDirectory"), request.directory),
-                    SearchAttributePair(keyword("tprovStack"), request.stack),
-                    SearchAttributePair(keyword("tprovRequester"), request.requested_by),
-                    SearchAttributePair(keyword("tprovAction"), request.action),
-                ]
-            ),
+            search_attributes=attributes,
         )
     except WorkflowAlreadyStartedError as error:
         raise StackBusy(
