@@ -167,6 +167,8 @@ async def test_a_denied_review_applies_nothing(platform: Platform) -> None:
         await until(client, handle, asks)
         await runs.decide(handle, "deny", reason="")
         assert (await handle.result()).status == Status.REJECTED
+        approval = (await until(client, handle, lambda view: view.closed)).step("approval")
+        assert (approval.state, approval.note) == ("failed", "denied"), "no check mark for a no"
         assert len(await platform.cloud.list_users()) == users
 
 

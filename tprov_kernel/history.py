@@ -64,6 +64,16 @@ _STEP_OF_STATUS: dict[Status, StepName] = {
     Status.DESTROYING: "apply",
     Status.RECOVERING: "apply",
 }
+_AFTER_ASKING: dict[Status, tuple[StepState, str]] = {
+    Status.APPLYING: ("done", "approved"),
+    Status.DESTROYING: ("done", "approved"),
+    Status.NO_CHANGES: ("skipped", ""),
+    Status.REJECTED: ("failed", "denied"),
+    Status.EXPIRED: ("failed", "expired"),
+    Status.CANCELLED: ("failed", "cancelled"),
+    Status.FAILED: ("failed", ""),
+}
+"""How the approval step ends, by the status that comes next; planned anew, it is yet to come."""
 _CLOSE = {
     EventType.EVENT_TYPE_WORKFLOW_EXECUTION_COMPLETED: "COMPLETED",
     EventType.EVENT_TYPE_WORKFLOW_EXECUTION_FAILED: "FAILED",
@@ -175,9 +185,7 @@ class Fold:
         if status in (Status.APPLIED, Status.DESTROYED):
             self._apply_is_done(at)
         if former == Status.AWAITING_APPROVAL:
-            step = self.view.step("approval")
-            spans = tuple(replace(s, end=at) if s.end is None else s for s in step.spans)
-            self._step("approval", state="done", ended=at, spans=spans, attempts=1)
+            self._no_more_asking(status, at)
         going_on = status in (Status.APPLYING, Status.DESTROYING)
         if going_on and self.view.step("approval").state == "waiting":
             self._step("approval", state="skipped")  # nobody had to be asked
@@ -190,6 +198,15 @@ class Fold:
             self._step(name, state="asking", started=at, ended=None, spans=(*step.spans, asked))
         else:
             self._step(name, state="running", started=step.started or at, ended=None)
+
+    def _no_more_asking(self, status: Status, at: datetime) -> None:
+        """The wait for a person is over: by a decision, or because what was asked is no more."""
+        state, note = _AFTER_ASKING.get(status, ("waiting", ""))
+        spans = self.view.step("approval").spans
+        spans = tuple(replace(s, end=at) if s.end is None else s for s in spans)
+        self._step("approval", state=state, note=note, ended=at, spans=spans, attempts=1)
+        if state == "waiting":  # planned anew: what comes after the plan is yet to come
+            self._step("policy", state="waiting", note="")
 
     async def _on_memo(self, event: HistoryEvent) -> None:
         fields = event.workflow_properties_modified_event_attributes.upserted_memo.fields

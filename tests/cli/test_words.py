@@ -222,6 +222,18 @@ def test_a_question_says_what_why_and_how_to_answer() -> None:
     assert 'tprov deny adm-7c2f --reason "..."' in picture
 
 
+def test_a_denial_without_a_reason_ends_with_its_review() -> None:
+    """A reason is optional for a denial: nothing dangles where there is none."""
+    denied = replace(views.decision(), verb="deny", outcome="denied", reason="")
+    view = replace(views.applying(), decisions=(denied,))
+    console = Console(width=100, color_system=None)
+    with console.capture() as captured:
+        console.print(render.run(view, now=views.at(72), detail=True))
+    said = captured.get()
+    line = next(line for line in said.splitlines() if "denied by grace" in line)
+    assert line.rstrip().endswith("review 7f3a·91c2")
+
+
 def test_trouble_is_said_in_words() -> None:
     """A server that does not answer, a worker that is missing, a bug in the workflow's code."""
     assert "does not answer" in drawn("out_of_touch")

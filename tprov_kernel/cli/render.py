@@ -216,7 +216,8 @@ def _decision(decision: Decision) -> Text:
     line.append(clean(f" by {decision.reviewer or 'somebody'} via {decision.via}"))
     line.append(f" at {words.clock(when)}" if when else "")
     line.append(clean(f", review {short_digest(decision.review)}" if decision.review else ""))
-    line.append(clean(f": {decision.why or decision.reason}"), style="dim")
+    if said := decision.why or decision.reason:
+        line.append(clean(f": {said}"), style="dim")
     return line
 
 

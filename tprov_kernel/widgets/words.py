@@ -186,6 +186,8 @@ def step_note(step: StepView, view: RunView, now: datetime) -> str:
         words = [f"asks since {clock(step.started)}" if step.started else "asks"]
     elif step.state == "done":
         words = [_worked(step, now) or (took if step.started else ""), step.note, attempts]
+    elif step.state == "failed" and step.name == "approval":
+        words = [step.note or "failed"]
     elif step.state == "failed":
         words = ["failed", attempts, step.note]
     elif step.state == "skipped":
