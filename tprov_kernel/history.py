@@ -42,7 +42,7 @@ from tprov_kernel.messages import (
     Verdict,
     progress_of,
 )
-from tprov_kernel.observe import RunView, Span, StepName, StepState
+from tprov_kernel.observe import Repair, RunView, Span, StepName, StepState
 
 STUCK_AFTER = 1.5
 """Seconds that a task may wait for a worker before people are told."""
@@ -106,6 +106,7 @@ class Fold:
         self._ids: dict[int, str] = {}
         self._open: set[str] = set()
         self._began: dict[int, tuple[datetime, int]] = {}
+        self._remedy = ""
         self.view = RunView(
             workflow_id=workflow_id, run_id=run_id, stack=workflow_id.removeprefix("stack-")
         )
@@ -132,8 +133,12 @@ class Fold:
                 self._scheduled[event.event_id] = scheduled.activity_type.name
                 if scheduled.activity_type.name == "terraform_output":
                     self._apply_is_done(at)
+                self._goes_on(scheduled.activity_type.name, at)
                 self._open.add(scheduled.activity_id)
                 self._ids[event.event_id] = scheduled.activity_id
+            case EventType.EVENT_TYPE_TIMER_STARTED:
+                wait = event.timer_started_event_attributes.start_to_fire_timeout
+                self._waits_for_repair(at + wait.ToTimedelta())
             case EventType.EVENT_TYPE_ACTIVITY_TASK_STARTED:
                 begun = event.activity_task_started_event_attributes
                 self._began[begun.scheduled_event_id] = (at, begun.attempt)
@@ -181,6 +186,7 @@ class Fold:
 
     def _enter(self, status: Status, at: datetime) -> None:
         former = self.view.status
+        self._no_more_repair(at, mended=not status.is_final)
         self._set(status=status, progress=progress_of(status))
         if status in (Status.APPLIED, Status.DESTROYED):
             self._apply_is_done(at)
@@ -198,6 +204,34 @@ class Fold:
             self._step(name, state="asking", started=at, ended=None, spans=(*step.spans, asked))
         else:
             self._step(name, state="running", started=step.started or at, ended=None)
+
+    def _waits_for_repair(self, until: datetime) -> None:
+        """A timer after a failed step: the run does not end of it, a person may mend it."""
+        name = _STEP_OF_STATUS.get(self.view.status)
+        step = self.view.step(name) if name in ("plan", "policy") else None
+        if step is not None and step.state == "failed":
+            wait = Span(kind="human", start=step.ended or until, end=None, note="to be mended")
+            self._step(step.name, spans=(*step.spans, wait))
+            repair = Repair(step=step.name, failure=step.failure, remedy=self._remedy, until=until)
+            self._set(repair=repair)
+
+    def _goes_on(self, activity: str, at: datetime) -> None:
+        """An activity is scheduled: what was to be mended is tried again."""
+        name = _STEP_OF_ACTIVITY.get(activity)
+        if self.view.repair is not None and name is not None:
+            self._no_more_repair(at, mended=True)
+            self._step(name, state="running", ended=None)
+
+    def _no_more_repair(self, at: datetime, *, mended: bool) -> None:
+        """The run no longer waits for a repair: it goes on, or it gives up."""
+        if (repair := self.view.repair) is None:
+            return
+        spans = self.view.step(repair.step).spans
+        spans = tuple(replace(s, end=at) if s.end is None else s for s in spans)
+        self._set(repair=None)
+        self._step(repair.step, spans=spans)
+        if mended:
+            self._step(repair.step, state="waiting", failure="")
 
     def _no_more_asking(self, status: Status, at: datetime) -> None:
         """The wait for a person is over: by a decision, or because what was asked is no more."""
@@ -272,7 +306,7 @@ class Fold:
                         self._step("apply", state="failed", ended=at, failure=words)
 
     async def _on_failed(self, scheduled: int, at: datetime, failure: Failure) -> None:
-        words, _ = await self._words(failure)
+        words, self._remedy = await self._words(failure)
         self._close_attempt(scheduled, at, failed=words)
 
     def _close_attempt(self, scheduled: int, at: datetime, failed: str = "") -> None:
@@ -309,7 +343,8 @@ class Fold:
             self._set(task_failure=words or short)
 
     async def _on_closed(self, event: HistoryEvent, at: datetime) -> None:
-        self._set(closed=True, ended=at, close_state=_CLOSE[event.event_type], task_failure="")
+        self._set(closed=True, ended=at, close_state=_CLOSE[event.event_type])
+        self._set(task_failure="", repair=None)
         if event.event_type == EventType.EVENT_TYPE_WORKFLOW_EXECUTION_COMPLETED:
             payloads = event.workflow_execution_completed_event_attributes.result.payloads
             result = await self._decode(payloads, RunResult)

@@ -84,6 +84,23 @@ class Contact:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Repair:
+    """A step failed of what a person can mend, and the run waits for that.
+
+    Attributes:
+        step: Which one.
+        failure: What is wrong, in words, of OPA or of Terraform.
+        remedy: What to do.
+        until: When the run gives up.
+    """
+
+    step: StepName
+    failure: str
+    remedy: str
+    until: datetime
+
+
+@dataclass(frozen=True, kw_only=True)
 class RunView:
     """Everything a person may see of a run at one moment.
 
@@ -96,6 +113,7 @@ class RunView:
         task_failure: Set while Temporal keeps failing to run the workflow's own code.
         unreadable: Set when a payload of it cannot be decrypted: which key is missing, and what to
             do. What that payload would have told is not in the view.
+        repair: Set while the run waits for a person to mend something.
         decisions: Every decision, ignored ones too, oldest first.
         outputs: Redacted, each as JSON text.
     """
@@ -116,6 +134,7 @@ class RunView:
     remedy: str = ""
     task_failure: str = ""
     unreadable: str = ""
+    repair: Repair | None = None
     steps: tuple[StepView, ...] = tuple(StepView(name=n) for n in STEPS)
     plan: PlanView | None = None
     verdict: Verdict | None = None

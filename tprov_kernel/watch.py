@@ -114,7 +114,8 @@ class Watcher:
         with self._telling():
             while not self._fold.view.closed:
                 await self._in_touch(self._describe())
-                idle = self._fold.view.status == Status.AWAITING_APPROVAL
+                view = self._fold.view
+                idle = view.status == Status.AWAITING_APPROVAL or view.repair is not None
                 touch = self._fold.view.contact.in_touch
                 await asyncio.sleep(IDLE_EVERY if idle and touch else PENDING_EVERY)
 

@@ -12,6 +12,7 @@ from datetime import UTC, datetime, timedelta
 
 from tests.widgets import views
 from tprov_kernel.observe import RunView
+from tprov_kernel.widgets.again import Ground
 from tprov_kernel.widgets.card import RunCard, Verb
 
 PAYLOADS = (
@@ -21,6 +22,18 @@ PAYLOADS = (
         '{"stack": "adm-7c2f", "directory": "terraform/tcloud_admin_user"}',
     ),
 )
+
+
+GROUNDS = {
+    "asking_anew": Ground(
+        snapshot=views.review().snapshot_digest,
+        here=True,
+        moved="`terraform/tcloud_admin_user` has changed since this was planned; what is decided"
+        " here is the snapshot of 10:41.",
+    ),
+    "unjudged": Ground(here=True),
+}
+"""What lies in the directory meanwhile, by part."""
 
 
 class Stage:
@@ -45,6 +58,7 @@ class Stage:
         """Show another part, and wait until the card was told."""
         self._part = views.EVERY[part]
         self._show()
+        self.card.show_ground(GROUNDS.get(part, Ground()))
 
     def decide(self, verb: Verb, reason: str, digest: str) -> None:
         """Take a decision as the run would; answers from another thread."""

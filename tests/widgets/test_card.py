@@ -15,7 +15,8 @@ import pytest
 from tests.widgets import views
 from tprov_kernel.errors import DecisionRefused, TprovError
 from tprov_kernel.observe import RunView
-from tprov_kernel.widgets.card import PATIENCE, RunCard, Verb
+from tprov_kernel.widgets.again import PATIENCE, Again, Ground
+from tprov_kernel.widgets.card import RunCard, Verb
 from tprov_kernel.widgets.comms import unpin
 from tprov_kernel.widgets.scenarios import ScenarioRow
 
@@ -32,12 +33,14 @@ class Clock:
         return self.now
 
 
-def made(decide: Callable[[Verb, str, str], None] = lambda *_: None) -> tuple[RunCard, Clock]:
+def made(
+    decide: Callable[[Verb, str, str], None] = lambda *_: None,
+    again: Callable[[Again], None] = lambda _: None,
+) -> tuple[RunCard, Clock]:
     """A card whose clock stands at second 72 of the run."""
     clock = Clock()
-    return RunCard(
-        decide=decide, links=(("Web UI", "http://x"),), cli="tprov status", clock=clock
-    ), clock
+    links = (("Web UI", "http://x"),)
+    return RunCard(decide=decide, again=again, links=links, cli="tprov status", clock=clock), clock
 
 
 def shown(card: RunCard, view: RunView | None = None) -> RunCard:
@@ -193,6 +196,109 @@ def test_every_second_changes_something_while_a_run_is_open(part: str) -> None:
         before = said(card)
         card.tick(clock.now + timedelta(seconds=second))
         assert said(card) != before
+
+
+# --- plan again, check again -----------------------------------------------------------------
+
+MOVED = "`terraform/tcloud_admin_user` has changed since this was planned."
+
+
+def ground(view: RunView, *, here: bool = True, moved: str = MOVED) -> Ground:
+    """The directory has moved on from what the run asks about."""
+    digest = view.review.snapshot_digest if view.review else ""
+    return Ground(snapshot=digest, here=here, moved=moved)
+
+
+def offered(card: RunCard) -> set[str]:
+    """The names of the buttons of the box that can be seen."""
+    box = card.again
+    if box.widget.layout.display == "none":
+        return set()
+    both = (box.plan_again, box.check_again)
+    return {b.description for b in both if b.layout.display != "none"}
+
+
+def test_a_directory_that_moved_on_is_said_with_a_button() -> None:
+    """Only where somebody has to decide, and only about what is decided there."""
+    wanted: list[Again] = []
+    card, _ = made(again=wanted.append)
+    assert offered(shown(card)) == set()
+    card.show_ground(ground(views.asking()))
+    assert "has changed since this was planned" in said(card)
+    assert offered(card) == {"Plan again"}
+    card.again.plan_again.click()
+    assert wanted == ["replan"]
+    newer = replace(views.review(digest="0123456789"), snapshot_digest="dd" * 32)
+    card.show(replace(views.asking(), review=newer))
+    assert offered(card) == set(), "what was said is not about the new snapshot"
+    card.show(views.asking())
+    card.show_ground(ground(views.asking(), moved=""))
+    assert offered(card) == set(), "it is as it was again"
+    card.show_ground(ground(views.asking()))
+    card.show(views.applying())
+    assert offered(card) == set()
+
+
+def test_a_refusal_comes_back_at_the_button_that_was_pressed() -> None:
+    """In words; the button works again, and the buttons of the decision say nothing."""
+    card, clock = made()
+    shown(card).show_ground(ground(views.asking()))
+    card.again.plan_again.click()
+    assert card.again.plan_again.disabled
+    card.answer_again("Refused: the run is over. Nothing was recorded.", refused=True)
+    assert 'role="alert"' in said(card)
+    assert not card.again.plan_again.disabled
+    card.again.plan_again.click()
+    card.tick(clock.now + timedelta(seconds=PATIENCE + 1))
+    assert "No answer within" in said(card)
+    assert not card.again.plan_again.disabled
+
+
+def test_what_has_to_be_mended_is_said_in_opa_s_words_with_both_buttons() -> None:
+    """Planning again needs the directory; judging again does not."""
+    wanted: list[Again] = []
+    card, _ = made(again=wanted.append)
+    shown(card, views.unjudged())
+    assert "rules/mistake.rego:3: rego_parse_error" in said(card)
+    assert "The run waits for that, 38 min 48 s are left." in said(card)
+    assert offered(card) == {"Check again"}
+    card.show_ground(Ground(here=True))
+    assert offered(card) == {"Plan again", "Check again"}
+    card.again.check_again.click()
+    card.again.plan_again.click()
+    assert wanted == ["recheck"], "the second click waits for the first answer"
+    card.answer_again("Trying again.", refused=False)
+    card.again.plan_again.click()
+    assert wanted == ["recheck", "replan"]
+
+
+def test_there_is_nothing_to_do_again_while_a_run_works() -> None:
+    """``click()`` ignores what is hidden; the box does not. An exception becomes words."""
+    wanted: list[Again] = []
+    card, _ = made(again=wanted.append)
+    shown(card, views.applying())
+    card.again.plan_again.click()
+    card.again.check_again.click()
+    assert wanted == []
+
+    def fail(_: Again) -> None:
+        raise RuntimeError("the loop is closed")
+
+    card, _ = made(again=fail)
+    shown(card, views.unjudged()).again.check_again.click()
+    assert "could not be sent: the loop is closed." in said(card)
+
+
+def test_near_its_end_a_review_is_said_loudly_to_the_second() -> None:
+    """Below an hour: minutes and seconds; before that it stands among what the review binds."""
+    card, clock = made()
+    shown(card, views.asking_anew())
+    assert "⚠ expires in 10 min 48 s" in said(card)
+    card.tick(clock.now + timedelta(seconds=1))
+    assert "⚠ expires in 10 min 47 s" in said(card)
+    shown(card, views.asking())
+    assert "⚠ expires" not in said(card)
+    assert "expires in 71 h 57 min" in said(card)
 
 
 def test_links_are_never_redrawn() -> None:

@@ -97,7 +97,7 @@ def test_it_is_readable_in_both_themes_and_at_both_widths(page: Page, lab: Lab) 
     faint: dict[str, list[str]] = {}
     for dark in (False, True):
         seen.theme(dark=dark)
-        for width in (1280, 1024):
+        for width in (1280, 900):
             page.set_viewport_size({"width": width, "height": 1000})
             for number, part in enumerate(views.EVERY):
                 seen.run(number + 2)

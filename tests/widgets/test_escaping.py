@@ -27,7 +27,7 @@ from tprov_kernel.widgets.timeline import timeline_svg
 
 NOW = views.at(72)
 OURS = {"a", "b", "br", "code", "details", "div", "img", "li", "ol", "pre", "span", "style"}
-OURS |= {"summary", "table", "tbody", "td", "th", "thead", "tr"}
+OURS |= {"summary", "table", "tbody", "td", "th", "thead", "tr", "ul"}
 OURS |= {"svg", "rect", "line", "path", "text", "title"}
 # Fields that hold one of a few words of ours, not text from outside.
 FIXED = {"kind", "state", "level", "change", "outcome", "via", "status"}

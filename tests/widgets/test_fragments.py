@@ -185,7 +185,7 @@ def test_a_decision_folds_into_one_line() -> None:
         at="nonsense",
         why="an approval needs a reason",
     )
-    assert "ignored approve (an approval needs a reason)" in text_of(
+    assert "⚠ ignored: approve · by signal · because an approval needs a reason" in text_of(
         parts.decisions([ignored], style.live)
     )
 

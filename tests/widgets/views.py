@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 from tests.widgets.samples import FINDING, PLAN, VERDICT
 from tprov_kernel.messages import Decision, Review, Status, progress_of
-from tprov_kernel.observe import STEPS, Contact, RunView, Span, StepState, StepView
+from tprov_kernel.observe import STEPS, Contact, Repair, RunView, Span, StepState, StepView
 
 START = datetime(2025, 11, 24, 10, 40, 0, tzinfo=UTC)
 WORKER = "4711@kernel"
@@ -213,8 +213,50 @@ def task_failing(start: datetime = START) -> RunView:
     )
 
 
+def unjudged(start: datetime = START) -> RunView:
+    """The policies cannot judge; the run waits until they are mended."""
+    failure = "rules/mistake.rego:3: rego_parse_error: var cannot be used for rule name."
+    repair = Repair(
+        step="policy",
+        failure=failure,
+        remedy="Mend the policies; `tprov policy try` tells whether they judge.",
+        until=at(60 * 40, start),
+    )
+    spans = (
+        Span(kind="failed", start=at(7.0, start), end=at(7.6, start)),
+        Span(kind="human", start=at(7.6, start), end=None, note="to be mended"),
+    )
+    steps = [
+        *planned(start)[:2],
+        step(2, "failed", start, 7.0, 7.6, failure=failure, spans=spans),
+    ]
+    return run(Status.POLICY_CHECKING, steps, start, plan=PLAN, repair=repair)
+
+
+def asking_anew(start: datetime = START) -> RunView:
+    """Asked again after a re-plan; a signal without a reason was ignored, and it is nearly over."""
+    ignored = replace(
+        decision(start),
+        outcome="ignored",
+        reason="",
+        via="signal",
+        why="an approval needs a reason.",
+    )
+    again = replace(
+        review(start, digest="0c5d88e1", minutes=12),
+        supersedes=review(start).digest,
+        differs=[
+            'temporalcloud_user.admin: email = "lin@example.test", was "grace@example.test".',
+            "temporalcloud_namespace.second: create, was not in the former plan.",
+        ],
+    )
+    return replace(asking(start), review=again, decisions=(ignored,))
+
+
 EVERY = {
     "asking": asking,
+    "asking_anew": asking_anew,
+    "unjudged": unjudged,
     "retrying": retrying,
     "applying": applying,
     "applied": applied,

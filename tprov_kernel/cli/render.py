@@ -17,7 +17,7 @@ from rich.table import Table
 from rich.text import Text
 
 from tprov_kernel.messages import Decision, Status, Verdict, short_digest
-from tprov_kernel.observe import RunView, StepView
+from tprov_kernel.observe import Repair, RunView, StepView
 from tprov_kernel.widgets import words
 from tprov_kernel.widgets.words import Tone, clean
 
@@ -128,7 +128,7 @@ def _note(step: StepView, view: RunView, now: datetime) -> Text:
     if step.state == "running":
         doing = step.doing or words.DEFAULT_DOING[step.name]
         note.append(f"  {clean(doing)}", style="dim")
-    if step.failure and step.state in ("running", "retrying", "failed"):
+    if step.failure and step.state in ("running", "retrying", "failed") and not view.repair:
         note.append(f"\n{clean(step.failure)}", style="red")
     return note
 
@@ -148,11 +148,25 @@ def _trouble(view: RunView) -> Iterator[Text]:
         yield Text(f"The Temporal server does not answer{since}; the run loses nothing.", "yellow")
     if words.needs_worker(view):
         yield from nobody_polls(contact.task_queue)
+    if view.repair:
+        yield from _how_to_mend(view.stack, view.repair)
     if view.task_failure and not view.unreadable:
         yield Text(f"The workflow's own code fails: {clean(view.task_failure)}", style="red")
         yield Text("Correct it and start the worker again: the run goes on where it is.")
     for line in view.story:
         yield Text(clean(line), style="dim")
+
+
+def _how_to_mend(stack: str, repair: Repair) -> Iterator[Text]:
+    yield Text(clean(repair.failure), style="red")
+    if repair.remedy:
+        yield Text(clean(repair.remedy))
+    yield Text(f"The run waits until {repair.until.astimezone():%Y-%m-%d %H:%M}. When it is mended")
+    recheck = Text(f"  tprov recheck {stack}", style="bold")
+    yield recheck.append("  tries again", style="not bold dim")
+    yield Text(f"  tprov replan {stack}", style="bold").append(
+        "   plans the directory as it is now", style="not bold dim"
+    )
 
 
 def nobody_polls(task_queue: str) -> list[Text]:
@@ -174,6 +188,10 @@ def _question(view: RunView) -> list[RenderableType]:
         parts.append(Text(f"Review {review.short} waits for a decision{until}. Decide with"))
     else:
         parts.append(Text("It waits for a decision. Decide with"))
+    if review is not None and review.differs:
+        parts.insert(-1, Text(f"What differs from review {short_digest(review.supersedes)}:"))
+        parts[-1:-1] = [Text(f"  {clean(words)}") for words in review.differs]
+        parts.insert(-1, "")
     parts.append(Text(f'  tprov approve {view.stack} --reason "..."', style="bold"))
     parts.append(Text(f'  tprov deny {view.stack} --reason "..."', style="bold"))
     return parts

@@ -19,9 +19,11 @@ import ipywidgets as w
 from tprov_kernel.errors import TprovError
 from tprov_kernel.observe import RunView
 from tprov_kernel.widgets import live, parts
+from tprov_kernel.widgets.again import PATIENCE, Again, AgainBox, Ground
 from tprov_kernel.widgets.comms import unpin
 from tprov_kernel.widgets.outputs import Twin
 from tprov_kernel.widgets.plan import plan_html
+from tprov_kernel.widgets.puts import put, show
 from tprov_kernel.widgets.sheet import card_css
 from tprov_kernel.widgets.snapshot import snapshot_html, snapshot_words
 from tprov_kernel.widgets.style import live as ink
@@ -32,9 +34,6 @@ Verb = Literal["approve", "deny"]
 PayloadRow = tuple[str, str, str]
 """Title, the payload as it is stored, the payload as it is read."""
 
-PATIENCE = 20.0
-"""Seconds without an answer to a decision after which the buttons work again."""
-
 
 class RunCard:
     """A live card of one run.
@@ -42,6 +41,8 @@ class RunCard:
     Args:
         decide: Called with the verb, the reason and the digest of the review that was on the
             screen; returns at once. Its answer comes later, through `answer`.
+        again: Called with ``replan`` or ``recheck`` when that button is pressed; returns at once.
+            Its answer comes later, through `answer_again`.
         links: Label and address of what the foot links to.
         cli: The shell command that shows the same run.
         own_worker: The identity of this kernel's worker, shown as 'in this kernel'.
@@ -53,6 +54,7 @@ class RunCard:
         reason: Where the reason is typed.
         approve: The button of the review on the screen; replaced with each review.
         deny: Its counterpart.
+        again: The box with 'Plan again' and 'Check again'.
     """
 
     def __init__(
@@ -61,6 +63,7 @@ class RunCard:
         decide: Callable[[Verb, str, str], None],
         links: Sequence[tuple[str, str]],
         cli: str,
+        again: Callable[[Again], None] = lambda _: None,
         own_worker: str = "",
         own_queue: str = "",
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
@@ -72,6 +75,8 @@ class RunCard:
         self._armed = ""
         self._sent: datetime | None = None
         self._landmark: object = None
+        self._ground = Ground()
+        self.again = AgainBox(again, clock=clock)
         self._twin = Twin(mark=f"tprov-snap-{secrets.token_hex(4)}")
         self._head, self._steps, self._told = w.HTML(), w.HTML(), w.HTML()
         self._review, self._answer, self._decided = w.HTML(), w.HTML(), w.HTML()
@@ -89,7 +94,7 @@ class RunCard:
         self._box = w.VBox([self._review, self._row, self._answer])
         self._box.add_class("ask-box")
         self._arm("")
-        _put(
+        put(
             self._told, f'<div class="told"><p{ink("muted")}>Waiting to hear of the run …</p></div>'
         )
         self.widget = self._compose()
@@ -102,7 +107,8 @@ class RunCard:
         foot = w.HBox([self._links, self._heard])
         foot.add_class("foot")
         unpin(self.reason, tabs)
-        body = [self._head, self._steps, self._told, self._box, self._decided, self._outputs]
+        body = [self._head, self._steps, self._told, self.again.widget, self._box, self._decided]
+        body.append(self._outputs)
         card = w.VBox([sheet, *body, tabs, foot])
         card.add_class("tprov-card")
         card.add_class(f"{self._twin.mark}-live")
@@ -119,11 +125,12 @@ class RunCard:
             previous, self._view = self._view, view
             self._render(self._clock())
             if previous is None or previous.plan != view.plan:
-                _put(self._tabs[0], plan_html(view.plan, live=True))
+                put(self._tabs[0], plan_html(view.plan, live=True))
             if previous is None or previous.verdict != view.verdict:
-                _put(self._tabs[1], parts.policy(view.verdict, ink))
+                put(self._tabs[1], parts.policy(view.verdict, ink))
             landmark = (view.status, view.closed, view.review, view.decisions, view.outputs)
-            passed = (*landmark, [s.state for s in view.steps], view.failure, view.task_failure)
+            troubles = (view.failure, view.task_failure, view.repair)
+            passed = (*landmark, [s.state for s in view.steps], troubles)
             if passed != self._landmark:
                 self._landmark = passed
                 self.refresh_snapshot()
@@ -153,10 +160,21 @@ class RunCard:
                 self.reason.value = ""
             self._enable(asking=self._view is not None and parts.is_asking(self._view))
 
+    def answer_again(self, text: str, *, refused: bool) -> None:
+        """Say what came of 'Plan again' or 'Check again', below those buttons."""
+        with self._lock:
+            self.again.answer(text, refused=refused)
+
+    def show_ground(self, ground: Ground) -> None:
+        """Say whether the live directory is still what waits for a decision; from any thread."""
+        with self._lock:
+            self._ground = ground
+            self._render(self._clock())
+
     def show_payloads(self, rows: Sequence[PayloadRow]) -> None:
         """Show a few payloads, as stored beside as read; from any thread."""
         drawn = "".join(live.payload(*row) for row in rows)
-        _put(self._tabs[3], drawn or f"<div{ink('muted')}>No payload was looked at yet.</div>")
+        put(self._tabs[3], drawn or f"<div{ink('muted')}>No payload was looked at yet.</div>")
 
     # --- outputs ---------------------------------------------------------------------------
 
@@ -197,18 +215,19 @@ class RunCard:
         view = self._view
         if view is None:
             return
-        _put(self._head, live.head(view, now))
-        _put(self._steps, live.steps(view, now))
+        put(self._head, live.head(view, now))
+        put(self._steps, live.steps(view, now))
         told = parts.banners(view, now, ink, own_queue=self._own_queue)
         told += parts.doing(view, now, ink)
-        _put(self._told, f'<div class="told">{told}</div>' if told else "")
+        put(self._told, f'<div class="told">{told}</div>' if told else "")
+        self.again.show(view, self._ground, now)
         self._ask(view, now)
         decided = parts.decisions(view.decisions[-3:], ink)
-        _put(self._decided, f'<div class="told tp-gap">{decided}</div>' if decided else "")
+        put(self._decided, f'<div class="told tp-gap">{decided}</div>' if decided else "")
         shown = parts.outputs(view.outputs, ink)
-        _put(self._outputs, f"<div{ink('section')}>{shown}</div>" if shown else "")
-        _put(self._tabs[2], timeline_svg(view, now=now, live=True))
-        _put(self._heard, parts.heard(view, now, self._own_worker, ink))
+        put(self._outputs, f"<div{ink('section')}>{shown}</div>" if shown else "")
+        put(self._tabs[2], timeline_svg(view, now=now, live=True))
+        put(self._heard, parts.heard(view, now, self._own_worker, ink))
 
     def _ask(self, view: RunView, now: datetime) -> None:
         asking = parts.is_asking(view) and view.review is not None
@@ -216,8 +235,8 @@ class RunCard:
         if digest != self._armed:
             self._arm(digest)
         if asking:
-            _put(self._review, parts.review_text(view, now, ink))
-        _show(self._box, visible=asking)
+            put(self._review, parts.review_text(view, now, ink))
+        show(self._box, visible=asking)
 
     def _arm(self, digest: str) -> None:
         """Make the two buttons of one review.
@@ -258,7 +277,7 @@ class RunCard:
 
     def _say(self, text: str, role: Literal["alert", "status"]) -> None:
         tone = "bad" if role == "alert" else "muted"
-        _put(
+        put(
             self._answer,
             f'<div role="{role}"{ink(tone)}>{prose(text, ink("code"))}</div>' if text else "",
         )
@@ -267,19 +286,6 @@ class RunCard:
         for button in (self.approve, self.deny):
             if button.disabled is asking:
                 button.disabled = not asking
-
-
-def _put(widget: w.HTML, html: str) -> None:
-    """Set an `HTML` widget's value if it differs, and hide it while it is empty."""
-    if widget.value != html:
-        widget.value = html
-    _show(widget, visible=bool(html))
-
-
-def _show(widget: w.DOMWidget, *, visible: bool) -> None:
-    wanted = None if visible else "none"
-    if widget.layout.display != wanted:
-        widget.layout.display = wanted
 
 
 def _button(name: Literal["Approve", "Deny"]) -> w.Button:

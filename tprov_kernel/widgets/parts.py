@@ -20,7 +20,7 @@ from tprov_kernel.messages import (
     Verdict,
     short_digest,
 )
-from tprov_kernel.observe import Contact, RunView, StepView
+from tprov_kernel.observe import Contact, Repair, RunView, StepView
 from tprov_kernel.widgets.style import Ink, live
 from tprov_kernel.widgets.words import (
     LEVEL_TONE,
@@ -44,6 +44,10 @@ from tprov_kernel.widgets.words import (
 
 QUIET = 15.0
 """Seconds without a word from a running step after which the foot turns into a warning."""
+
+
+NEAR = 3600.0
+"""Seconds before a review expires from which on that is said loudly, to the second."""
 
 
 def name_of(view: RunView) -> str:
@@ -175,14 +179,42 @@ def is_asking(view: RunView) -> bool:
     return waiting and view.review is not None
 
 
+def plans_from(view: RunView, snapshot: str) -> bool:
+    """Whether this snapshot is what the run, where it asks, asks about."""
+    return not is_asking(view) or view.review is None or view.review.snapshot_digest == snapshot
+
+
+def again_text(view: RunView, moved: str, now: datetime, ink: Ink) -> str:
+    """What has to be mended, and what moved on since it was planned; with what can be done."""
+    said = _to_mend(view.repair, now, ink) if view.repair else ""
+    if moved:
+        said += f"<div{ink('gap')}><b{ink('busy')}>↻</b> {prose(moved, ink('code'))}</div>"
+    return said
+
+
+def _to_mend(repair: Repair, now: datetime, ink: Ink) -> str:
+    failed = "judged" if repair.step == "policy" else "made"
+    remedy = f"<div{ink('gap')}>{prose(repair.remedy, ink('code'))}</div>" if repair.remedy else ""
+    left = duration(between(now, repair.until))
+    return (
+        f"<div{ink('title gap')}>The plan could not be {failed}; somebody has to mend that.</div>"
+        f"<pre{ink('pre wrap bad gap')}>{esc(repair.failure)}</pre>{remedy}"
+        f"<div{ink('muted small')}>The run waits for that, {left} are left.</div>"
+    )
+
+
 def review_text(view: RunView, now: datetime, ink: Ink) -> str:
     """What a person decides on: why, the remedy, what it binds to, until when."""
     review = view.review
     if review is None:
         return ""
-    lead = f"Someone has to decide on review <span{ink('code')}>{esc(review.short)}</span>"
+    lead = f"Someone has to decide on review <span{ink('aloud')}>{esc(review.short)}</span>"
     findings = "".join(f"<div{ink('gap')}>{finding(f, ink)}</div>" for f in review.findings)
-    bound = f"<div{ink('muted small')}>{esc(' · '.join(_bound(review, now)))}</div>"
+    expiry, near = _expiry(review, now)
+    if near:
+        lead += f" <span{ink('ask nowrap')}>&ensp;⚠ {expiry}</span>"
+    told = [*_bound(review), *([] if near else [expiry])]
+    bound = f"<div{ink('muted small')}>{esc(' · '.join(told))}</div>"
     return f"<div{ink('title gap')}>{lead}</div>{_differs(review, ink)}{findings}{bound}"
 
 
@@ -194,8 +226,18 @@ def _differs(review: Review, ink: Ink) -> str:
     if not review.differs:
         said = f"Supersedes review {former}; nothing that is shown differs."
         return f"<div{ink('ask gap')}>{said}</div>"
-    items = "".join(f"<li>{esc(words)}</li>" for words in review.differs)
-    return f"<div{ink('ask gap')}>Supersedes review {former}; what differs:<ul>{items}</ul></div>"
+    items = "".join(f"<li>{_difference(words, ink)}</li>" for words in review.differs)
+    lead = f"<b{ink('ask')}>Supersedes review {former}; what differs:</b>"
+    return f"<div{ink('gap')}>{lead}<ul>{items}</ul></div>"
+
+
+def _difference(words: str, ink: Ink) -> str:
+    address, colon, what = words.partition(": ")
+    return (
+        f"<span{ink('code')}>{esc(address)}</span>{colon}<b>{esc(what)}</b>"
+        if colon
+        else esc(words)
+    )
 
 
 def finding(found: Finding, ink: Ink) -> str:
@@ -207,20 +249,23 @@ def finding(found: Finding, ink: Ink) -> str:
     return f"{level}{where} · {prose(found.message, ink('code'))}{remedy}"
 
 
-def _bound(review: Review, now: datetime) -> list[str]:
-    until = parse_time(review.expires_at)
-    expires = f"until {review.expires_at}"
-    if until:
-        left = between(now, until)
-        expires = f"expires in {duration(left)}" if left else "expires now"
+def _bound(review: Review) -> list[str]:
     return [
         review.summary,
         f"state serial {review.state_serial}",
         f"policy bundle {short_digest(review.bundle_digest)}",
         f"Terraform {review.terraform_version}",
         f"asked by {review.requested_by}",
-        expires,
     ]
+
+
+def _expiry(review: Review, now: datetime) -> tuple[str, bool]:
+    """Until when it can be decided, and whether that is near."""
+    until = parse_time(review.expires_at)
+    if until is None:
+        return f"until {review.expires_at}", False
+    left = between(now, until)
+    return f"expires in {duration(left)}" if left else "expires now", left < NEAR
 
 
 def decisions(items: Iterable[Decision], ink: Ink) -> str:
@@ -234,8 +279,8 @@ def _decision(item: Decision, ink: Ink) -> str:
     reason = f": “{esc(item.reason)}”" if item.reason else ""
     who = f" by {esc(item.reviewer)}" if item.reviewer else ""
     if item.outcome == "ignored":
-        lead = f"– ignored {esc(item.verb)}{who}{when}{reason}"
-        return f"<span{ink('muted')}>{lead} ({esc(item.why)})</span>"
+        lead = f"<b{ink('ask')}>⚠ ignored:</b> {esc(item.verb)}{who}{when}{reason}"
+        return f"{lead} <span{ink('muted')}>· by {item.via} · because {esc(item.why)}</span>"
     tone, icon = ("ok", "✓") if item.outcome == "approved" else ("bad", "✕")
     lead = f"<b{ink(tone)}>{icon} {item.outcome}</b>{who}{when}{reason}"
     return f"{lead} <span{ink('muted')}>· by {item.via}</span>"

@@ -42,7 +42,7 @@ _RULES = """
 .tprov-card .widget-html>label{display:none}
 .tprov-card .tp-pre,.tprov-card .tp-code{line-height:1.5}
 .tprov-card .tp-frame{border:0;border-radius:0;max-width:none}
-.tprov-card ol{margin:2px 0 2px 18px;padding:0}
+.tprov-card ol,.tprov-card ul{margin:2px 0 2px 18px;padding:0}
 .tprov-card .hidden-words{position:absolute;width:1px;height:1px;overflow:hidden;
   clip-path:inset(50%);white-space:nowrap}
 
@@ -70,6 +70,10 @@ _RULES = """
 .tprov-card .ask-box{margin:4px 16px 12px!important;padding:10px 16px 12px;border:1px solid
   var(--tp-ask);border-left-width:4px;border-radius:5px;background:var(--tp-ask-tint)}
 .tprov-card .ask-box .tp-muted{color:color-mix(in srgb,var(--tp-text) 78%,var(--tp-ask-tint))}
+.tprov-card .again-box{margin:4px 16px 12px!important;padding:8px 16px 10px;border:1px solid
+  var(--tp-busy);border-left-width:4px;border-radius:5px;background:var(--tp-busy-tint)}
+.tprov-card .again-box .tp-muted{color:color-mix(in srgb,var(--tp-text) 78%,var(--tp-busy-tint))}
+.tprov-card .again-box .tp-pre{background:transparent}
 .tprov-card .ask-row{gap:8px;flex-wrap:wrap;align-items:center;margin-top:8px!important;padding:2px}
 .tprov-card .ask-row .widget-text{flex:1 1 220px;width:auto;margin:0;height:34px;position:relative}
 .tprov-card .ask-row .widget-text>label{position:absolute;width:1px;height:1px;overflow:hidden;
@@ -82,6 +86,8 @@ _RULES = """
   padding:0 18px;border-radius:4px;font-family:%sans;font-size:14px;font-weight:700}
 .tprov-card .approve{background:var(--tp-ok)!important;color:var(--tp-ground)!important;
   border:1px solid var(--tp-ok)!important}
+.tprov-card .again{background:var(--tp-ground)!important;color:var(--tp-busy)!important;
+  border:1px solid var(--tp-busy)!important}
 .tprov-card .deny{background:var(--tp-ground)!important;color:var(--tp-bad)!important;
   border:1px solid var(--tp-bad)!important}
 .tprov-card .jupyter-button:disabled{opacity:.6}

@@ -63,6 +63,7 @@ def _told(view: RunView, now: datetime) -> str:
         parts.doing(view, now, ink)
         + parts.banners(view, now, ink)
         + (parts.banner("ask", asks, ink) if asks else "")
+        + (parts.banner("busy", parts.again_text(view, "", now, ink), ink) if view.repair else "")
         + parts.decisions(view.decisions, ink)
     )
 

@@ -74,6 +74,8 @@ RULES: dict[str, str] = {
     "muted": "color:$muted",
     "small": "font-size:12px",
     "code": "font-family:%mono;font-size:12px;color:$text",
+    "aloud": "font-family:%mono;font-size:20px;font-weight:700;letter-spacing:.03em;"
+    "color:$text;white-space:nowrap",
     "pre": "margin:0;padding:0;font-family:%mono;font-size:12px;line-height:1.5;color:$text;"
     "background:$ground;white-space:pre;overflow-x:auto",
     "wrap": "white-space:pre-wrap;overflow-wrap:anywhere",

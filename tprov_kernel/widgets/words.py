@@ -106,7 +106,7 @@ def status_words(view: RunView) -> str:
     """The run's status; Temporal's own word where the execution ended without one of ours."""
     if view.closed and not view.status.is_final and view.close_state:
         return view.close_state.lower().replace("_", " ")
-    return view.status.words
+    return f"{view.status.words}, stopped" if view.repair else view.status.words
 
 
 def status_tone(view: RunView) -> Tone:
@@ -115,7 +115,7 @@ def status_tone(view: RunView) -> Tone:
         return "ok"
     if view.status in _BAD or (view.closed and not view.status.is_final):
         return "bad"
-    if view.status in _HELD:
+    if view.status in _HELD or view.repair:
         return "ask"
     return "quiet" if view.status.is_final or view.closed else "busy"
 
