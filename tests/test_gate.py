@@ -6,6 +6,7 @@ import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from temporalio.api.common.v1 import Payload
@@ -18,9 +19,9 @@ from tprov_kernel import runs
 from tprov_kernel.activities import Activities
 from tprov_kernel.connect import build_worker
 from tprov_kernel.errors import DecisionRefused
-from tprov_kernel.messages import Decision, Status
+from tprov_kernel.messages import Decision, Review, Status
 from tprov_kernel.observe import RunView
-from tprov_kernel.stacks import has_moved_on
+from tprov_kernel.stacks import has_moved_on, variables_in
 
 pytestmark = pytest.mark.timeout(90)
 
@@ -53,6 +54,37 @@ async def test_a_replan_takes_the_place_of_what_waits(platform: Platform, tmp_pa
         await runs.decide(handle, "approve", reason="the new one", review=view.review.digest)
         result = await handle.result()
         assert json.loads(result.outputs["user_email"]).startswith("ada+")
+
+
+async def test_variables_stay_with_the_last_plan_that_was_asked_for(
+    platform: Platform, tmp_path: Path
+) -> None:
+    """A re-plan's values are kept by the next one, and by the run that destroys it all."""
+    directory = tmp_path / "admin"
+    shutil.copytree(ADMIN, directory)
+    client = await platform.client()
+    async with platform.worker(client, task_queue="values") as settings:
+        handle = await start(
+            client, settings, platform, "values", directory, variables={"email": "a@example.test"}
+        )
+        first = (await until(client, handle, asks)).review
+        again: dict[str, Any] = {"directory": directory, "key_ring": platform.keys}
+        await runs.replan(client, handle, **again, variables={"email": "b@example.test"})
+        second = (await until(client, handle, _asks_anew)).review
+        assert first is not None
+        assert second is not None
+        await runs.replan(client, handle, **again)
+        third = (await until(client, handle, lambda v: _replaces(v, second))).review
+        assert third is not None
+        assert third.snapshot_digest == second.snapshot_digest != first.snapshot_digest
+        request = await runs.last_request(client, "values")
+        assert variables_in(request.snapshot, platform.keys) == {"email": "b@example.test"}
+        await runs.decide(handle, "deny", reason="")
+        await handle.result()
+
+
+def _replaces(view: RunView, former: Review) -> bool:
+    return asks(view) and view.review is not None and view.review.supersedes == former.digest
 
 
 async def test_only_what_waits_is_planned_anew(platform: Platform) -> None:
@@ -126,14 +158,18 @@ async def test_policies_with_a_mistake_are_mended_and_the_run_goes_on(
     client = await platform.client()
     async with platform.worker(client, task_queue="mend", policies=policies) as settings:
         handle = await start(client, settings, platform, "mend", ADMIN)
-        view = await until(client, handle, lambda v: v.step("policy").state == "failed")
-        assert "mistake.rego:3" in view.step("policy").failure
+        view = await until(client, handle, lambda v: v.repair is not None)
+        assert view.repair is not None
+        assert (view.repair.step, view.step("policy").state) == ("policy", "failed")
+        assert "mistake.rego:3" in view.repair.failure
+        assert view.repair.remedy
         with pytest.raises(DecisionRefused, match="not waiting for a decision"):
             await runs.decide(handle, "approve", reason="never mind")
         (policies / "mistake.rego").unlink()
         await runs.recheck(handle)
         view = await until(client, handle, asks)
         assert view.review is not None
+        assert view.repair is None
         with pytest.raises(DecisionRefused, match="nothing waits to be mended"):
             await runs.recheck(handle)
         await runs.decide(handle, "deny", reason="")

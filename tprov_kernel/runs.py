@@ -5,9 +5,9 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict
-from datetime import timedelta
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -240,21 +240,51 @@ def _handle(client: Client, workflow_id: str, run_id: str) -> RunHandle:
 
 
 async def last_request(client: Client, stack: str) -> RunRequest:
-    """What the last run on a stack was asked to do.
+    """What the last run on a stack was asked to do, with the snapshot that it planned last.
 
     Raises:
         StackError: There was none, or it is of another kind.
     """
-    handle = await run_of(client, stack)
-    async for event in handle.fetch_history_events(page_size=1):
-        started = event.workflow_execution_started_event_attributes
-        if started.workflow_type.name != WORKFLOW_TYPE:
-            break
-        values = await client.data_converter.decode(started.input.payloads, [RunRequest])
-        request = values[0]
-        if isinstance(request, RunRequest):
-            return request
-    raise StackError(f"The last workflow of stack {stack!r} is no run of ours.")
+    request, _ = await request_of(client, await run_of(client, stack))
+    return request
+
+
+async def request_of(client: Client, handle: RunHandle) -> tuple[RunRequest, datetime]:
+    """What a run was asked to do, with the snapshot of its last re-plan, and when that was taken.
+
+    Raises:
+        StackError: It is of another kind.
+    """
+    request: RunRequest | None = None
+    at = datetime.now(UTC)
+    async for event in handle.fetch_history_events():
+        if event.HasField("workflow_execution_started_event_attributes"):
+            started = event.workflow_execution_started_event_attributes
+            if started.workflow_type.name != WORKFLOW_TYPE:
+                break
+            request = await _decoded(client, started.input.payloads, RunRequest)
+        elif event.HasField("workflow_execution_update_accepted_event_attributes"):
+            update = event.workflow_execution_update_accepted_event_attributes.accepted_request
+            if request is None or update.input.name != "replan":
+                continue
+            wanted = await _decoded(client, update.input.args.payloads, ReplanInput)
+            request = replace(
+                request,
+                snapshot=wanted.snapshot,
+                requested_by=wanted.requested_by or request.requested_by,
+            )
+        else:
+            continue
+        at = event.event_time.ToDatetime(UTC)
+    if not isinstance(request, RunRequest):
+        stack = handle.id.removeprefix("stack-")
+        raise StackError(f"The last workflow of stack {stack!r} is no run of ours.")
+    return request, at
+
+
+async def _decoded(client: Client, payloads: Sequence[Payload], kind: type[T]) -> T:
+    value: T = (await client.data_converter.decode(payloads, [kind]))[0]
+    return value
 
 
 async def replan(
@@ -284,7 +314,7 @@ async def replan(
         ConfigurationError: The directory is no configuration, or a variable is not declared.
     """
     if variables is None:
-        request = await last_request(client, handle.id.removeprefix("stack-"))
+        request, _ = await request_of(client, handle)
         variables = variables_in(request.snapshot, key_ring)
     snapshot = take_snapshot(directory, variables=variables, key_ring=key_ring)
     wanted = ReplanInput(
