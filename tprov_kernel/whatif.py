@@ -146,6 +146,35 @@ async def _judge(files: Mapping[str, bytes], shown: ShownPlan, means: Means) -> 
     )
 
 
+# --- in words --------------------------------------------------------------------------------
+
+
+def outcome(verdict: Verdict) -> str:
+    """What a verdict comes to: 'allowed', 'up to a human', 'forbidden: ...'."""
+    if verdict.at("hard-mandatory"):
+        return "forbidden: nobody may override that"
+    return "up to a human" if verdict.at("soft-mandatory") else "allowed"
+
+
+def changes(own: Verdict, tried: Verdict) -> list[str]:
+    """What other policies say that a run's own did not, and the reverse, a sentence each."""
+    before = {(f.rule, f.address, f.message): f.level for f in own.findings}
+    after = {(f.rule, f.address, f.message): f.level for f in tried.findings}
+    told = []
+    for (rule, address, message), level in after.items():
+        was = before.get((rule, address, message))
+        where = f"`{rule}` on `{address}`" if address else f"`{rule}`"
+        if was is None:
+            told.append(f"{where} is new, {level}: {message}")
+        elif was != level:
+            told.append(f"{where} is {level}, was {was}.")
+    for (rule, address, message), level in before.items():
+        if (rule, address, message) not in after:
+            where = f"`{rule}` on `{address}`" if address else f"`{rule}`"
+            told.append(f"{where} does not object any more, was {level}: {message}")
+    return told
+
+
 # --- the policies ----------------------------------------------------------------------------
 
 

@@ -16,7 +16,7 @@ from tprov_kernel.audit import audit as tell
 from tprov_kernel.audit import to_json, to_markdown
 from tprov_kernel.cli import render, say
 from tprov_kernel.cli.place import Connection, Place, connected, shown
-from tprov_kernel.messages import Verdict, short_digest
+from tprov_kernel.messages import short_digest
 from tprov_kernel.process import Guard
 from tprov_kernel.toolchain import find_toolchain
 
@@ -45,7 +45,9 @@ async def try_policies(
     """Judge the plan of a stack's last run by other policies; the exit code is the verdict."""
     async with _judging(place, stack) as (at, handle, means):
         verdict = await what_if.what_if(at.client, handle, **means, bundle=bundle, levels=levels)
-    words, code = _outcome(verdict)
+    words = what_if.outcome(verdict)
+    code = FORBIDDEN if verdict.at("hard-mandatory") else NEEDS_A_HUMAN
+    code = code if words != "allowed" else ALLOWED
     if as_json:
         say.answer(json.dumps({"outcome": words, **asdict(verdict)}))
         return code
@@ -91,11 +93,3 @@ async def _judging(
             )
         finally:
             await asyncio.to_thread(guard.close)
-
-
-def _outcome(verdict: Verdict) -> tuple[str, int]:
-    if verdict.at("hard-mandatory"):
-        return "forbidden: nobody may override that", FORBIDDEN
-    if verdict.at("soft-mandatory"):
-        return "up to a human", NEEDS_A_HUMAN
-    return "allowed", ALLOWED

@@ -244,7 +244,10 @@ class Lab:
             stack = await self._free_stack(stack)
         if await runs.is_open(self.client, stack):
             print(f"A run is open on stack {stack!r} already: here it is.")
-            return await self._run(await runs.run_of(self.client, stack), stack, via)
+            open_one = await self._run(await runs.run_of(self.client, stack), stack, via)
+            if asked.get("variables"):
+                open_one.was_asked_with(asked["variables"])
+            return open_one
         handle = await runs.start_run(
             self.client,
             stack=stack,
@@ -306,6 +309,7 @@ class Lab:
 
     async def _run(self, handle: Any, stack: str, via: Via) -> Run:
         from tprov_kernel.lab.run import Run
+        from tprov_kernel.savedplan import Means
 
         for known in self.runs:
             if known.run_id == handle.run_id and known.via == via:
@@ -320,6 +324,12 @@ class Lab:
             web=self._web(handle.id, handle.run_id),
             worker=self.identity,
             queue=self.settings.task_queue,
+            means=Means(
+                key_ring=self.key_ring,
+                toolchain=self.toolchain,
+                guard=self._guard,
+                settings=self.settings,
+            ),
             on_view=self._hear,
         )
         self.runs.append(made)

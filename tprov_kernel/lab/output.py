@@ -18,6 +18,14 @@ def show_html(html: str, words: str) -> None:
     Place().show(html, words)
 
 
+def show_markdown(text: str) -> None:
+    """Show Markdown in the running cell; whatever comes from a run is escaped by now."""
+    if get_ipython() is None:
+        print(text)
+        return
+    display({"text/plain": text, "text/markdown": text}, raw=True)
+
+
 class Place:
     """One output of one cell, that may change after it was shown."""
 

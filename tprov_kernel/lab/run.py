@@ -4,24 +4,31 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from time import monotonic
-from typing import Literal
+from typing import Any, Literal
 
 from temporalio.client import Client
 
 from tprov_kernel import runs
+from tprov_kernel.audit import audit, to_markdown
 from tprov_kernel.errors import DecisionRefused, TprovError
 from tprov_kernel.lab.gate import decisions_html, decisions_words
+from tprov_kernel.lab.ground import LOOK_EVERY, Lookout
 from tprov_kernel.lab.looks import WebUI, events_html, fetch_events, payload_rows, web_ui_html
-from tprov_kernel.lab.output import show_html
+from tprov_kernel.lab.output import show_html, show_markdown
 from tprov_kernel.lab.runtime import Runtime
-from tprov_kernel.messages import Status, progress_of
+from tprov_kernel.lab.trying import explain, text_html, tried_html, tried_words, what_if
+from tprov_kernel.messages import Finding, Status, progress_of
 from tprov_kernel.observe import RunView
+from tprov_kernel.savedplan import Means
 from tprov_kernel.watch import Watcher
+from tprov_kernel.widgets.again import Again
 from tprov_kernel.widgets.card import RunCard
 from tprov_kernel.widgets.parts import policy
 from tprov_kernel.widgets.payloads import payloads_html
@@ -66,6 +73,7 @@ class Run:
         web: Where the run is in the Web UI.
         worker: Identity of this kernel's worker.
         queue: The task queue that it polls.
+        means: What it takes to seal a snapshot, and to have a plan judged by other policies.
         on_view: Told of every change, for `tprov play`.
     """
 
@@ -81,6 +89,7 @@ class Run:
         web: WebUI,
         worker: str,
         queue: str,
+        means: Means,
         on_view: Callable[[RunView], None] = lambda _: None,
     ) -> None:
         self.stack = stack
@@ -93,6 +102,8 @@ class Run:
         self._headless = headless
         self._web = web
         self._worker, self._queue = worker, queue
+        self._means = means
+        self._lookout = Lookout(client, handle, key_ring=means.key_ring, root=means.settings.root)
         self._on_view = on_view
         self._card: RunCard | None = None
         self._view: RunView | None = None
@@ -207,8 +218,66 @@ class Run:
         return self._runtime.call(self._decide("deny", reason, review))
 
     def recheck(self) -> str:
-        """Have the plan judged again that the policies could not judge, after they were mended."""
-        return self._runtime.call(runs.recheck(self._handle))
+        """Take the step again that failed of what was mended meanwhile, as the button does."""
+        return self._runtime.call(self._do_again("recheck"))
+
+    def replan(self, **variables: Any) -> str:
+        """Plan the directory as it is now, in place of what waits, as the button does.
+
+        Args:
+            variables: Values for the configuration's variables, all of them; without any, those
+                of the former snapshot.
+
+        Raises:
+            DecisionRefused: The run waits for nothing.
+            ConfigurationError: The directory is not here, or a variable is not declared.
+        """
+        return self._runtime.call(self._do_again("replan", variables or None))
+
+    def was_asked_with(self, variables: Mapping[str, Any]) -> None:
+        """Somebody asked for the same run with these values: the card says which are others."""
+        self._lookout.variables = dict(variables)
+
+    def what_if(
+        self,
+        bundle: str | Path | None = None,
+        levels: Mapping[str, str] | None = None,
+        **files: str,
+    ) -> None:
+        """Show how other policies would judge this run's plan; nothing is decided or planned.
+
+        Args:
+            bundle: A directory with policies; the worker's own unless given.
+            levels: Rule name to another enforcement level.
+            files: Rego to add or to put in place: ``account_admin="package ..."`` stands for the
+                bundle's ``rules/account_admin.rego``; a whole path can be given by ``**{...}``.
+
+        Raises:
+            PolicyError: They cannot judge, in words.
+        """
+        tried = self._runtime.call(
+            what_if(self._client, self._handle, self._means, bundle, levels, files)
+        )
+        own = self._view.verdict if self._view else None
+        show_html(tried_html(own, tried), tried_words(own, tried))
+
+    def explain(self, rule: str | Finding, address: str = "") -> None:
+        """Show, line by line, how OPA comes to what a rule finds in this run's plan, or to nothing.
+
+        Args:
+            rule: A rule's name, or a finding.
+            address: Only about this resource.
+
+        Raises:
+            PolicyError: There is no such rule.
+        """
+        told = self._runtime.call(explain(self._client, self._handle, self._means, rule, address))
+        show_html(text_html(told), told)
+
+    def audit(self) -> None:
+        """Tell this run from its history alone: who asked, what was found, decided and done."""
+        told = self._runtime.call(audit(self._client, self._handle))
+        show_markdown(to_markdown(told))
 
     def decisions(self) -> None:
         """Show every decision on this run as a table; ignored ones with why they were."""
@@ -250,12 +319,14 @@ class Run:
                 decide=lambda verb, reason, review: self._submit_decision(verb, reason, review),
                 links=[("Open in Temporal Web UI", link)] if link else [],
                 cli=f"temporal workflow show --workflow-id {self.workflow_id}",
+                again=self._submit_again,
                 own_worker=self._worker,
                 own_queue=self._queue,
             )
             if self._view is not None:
                 self._card.show(self._view)
             self._runtime.submit(self._tick(self._card))
+            self._runtime.submit(self._look(self._card))
         return self._card
 
     async def _watch(self) -> None:
@@ -273,6 +344,14 @@ class Run:
         while not (self._view and self._view.closed):
             await asyncio.sleep(TICK)
             card.tick(datetime.now(UTC))
+
+    async def _look(self, card: RunCard) -> None:
+        """Tell the card whether the directory moved on; what cannot be looked at is not told."""
+        while not (self._view and self._view.closed):
+            if self._view is not None:
+                with suppress(Exception):
+                    card.show_ground(await self._lookout.look(self._view))
+            await asyncio.sleep(LOOK_EVERY)
 
     def _wait_for(self, is_it: Callable[[RunView], bool], deadline: float) -> RunView | None:
         with self._seen:
@@ -310,8 +389,33 @@ class Run:
                 self._handle, verb, reason=reason, review=review, via=self.via
             )
         if taken is None:
-            return "Sent. A signal tells nothing back: what came of it is above."
+            return "Sent. A signal tells nothing back: what came of it is below."
         return f"Recorded: {taken.outcome}."
+
+    def _submit_again(self, what: Again) -> None:
+        self._runtime.submit(self._answer_again(what))
+
+    async def _answer_again(self, what: Again) -> None:
+        refused = False
+        try:
+            words = await self._do_again(what)
+        except Exception as error:  # a click's error would otherwise be seen by nobody
+            words, refused = str(error), True
+        if self._card is not None:
+            self._card.answer_again(words, refused=refused)
+
+    async def _do_again(self, what: Again, variables: Mapping[str, Any] | None = None) -> str:
+        async with self._deciding:
+            if what == "recheck":
+                return await runs.recheck(self._handle)
+            request, _ = await runs.request_of(self._client, self._handle)
+            return await runs.replan(
+                self._client,
+                self._handle,
+                directory=self._lookout.directory(request),
+                key_ring=self._means.key_ring,
+                variables=variables or self._lookout.variables,
+            )
 
     def _wait_for_a_person(
         self, is_it: Callable[[RunView], bool], deadline: float, wanted: Status | None = None
