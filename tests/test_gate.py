@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import shlex
 import shutil
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,11 +20,13 @@ from tests.conftest import ROOT, Platform
 from tests.test_workflow import ADMIN, asks, start, until
 from tprov_kernel import runs
 from tprov_kernel.activities import Activities
+from tprov_kernel.audit import audit
 from tprov_kernel.connect import build_worker
 from tprov_kernel.errors import DecisionRefused
 from tprov_kernel.messages import Decision, Review, Status
 from tprov_kernel.observe import RunView
-from tprov_kernel.stacks import has_moved_on, variables_in
+from tprov_kernel.settings import Settings
+from tprov_kernel.stacks import has_moved_on, held_objects, variables_in
 
 pytestmark = pytest.mark.timeout(90)
 
@@ -116,19 +121,168 @@ async def test_strange_payloads_do_not_wedge_a_run(platform: Platform) -> None:
         assert all("cannot be" in d.why for d in result.decisions[:2])
 
 
-async def test_another_terraform_plans_anew(platform: Platform) -> None:
-    """Only the Terraform that wrote a plan can read it: another one's plan has to be covered."""
+async def test_what_a_stack_holds_meanwhile_is_asked_about(platform: Platform) -> None:
+    """The first state was empty; now there is one, and the plan destroys what is in it: asked."""
+    client = await platform.client()
+    async with platform.worker(client, task_queue="stray") as settings:
+        handle = await start(client, settings, platform, "stray", ADMIN)
+        first = (await until(client, handle, asks)).review
+        assert first is not None
+        assert (first.state_lineage, first.state_serial) == ("", 0)
+        state = settings.stacks / "stray" / "config" / "terraform.tfstate"
+        state.write_text(json.dumps(STRAY))
+        await runs.decide(handle, "approve", reason="as reviewed")
+        view = await until(client, handle, _asks_anew)
+        assert view.review is not None
+        assert view.review.supersedes == first.digest
+        assert view.review.summary == "1 to add, 0 to change, 1 to destroy"
+        told = "terraform_data.stray: delete, was not in the former plan."
+        assert told in view.review.differs
+        assert json.loads(state.read_text())["resources"] == STRAY["resources"]
+        await runs.decide(handle, "deny", reason="not that")
+        assert (await handle.result()).status == Status.REJECTED
+        assert json.loads(state.read_text())["resources"] == STRAY["resources"]
+
+
+STRAY: dict[str, Any] = {
+    "version": 4,
+    "serial": 0,
+    "lineage": "somebody-else",
+    "outputs": {},
+    "resources": [
+        {
+            "mode": "managed",
+            "type": "terraform_data",
+            "name": "stray",
+            "provider": 'provider["terraform.io/builtin/terraform"]',
+            "instances": [{"schema_version": 0, "attributes": {"id": "x"}}],
+        }
+    ],
+}
+"""A state with serial 0, as the one has that is not there: only its lineage is another."""
+
+
+async def test_variables_that_change_meanwhile_change_nothing(
+    platform: Platform, tmp_path: Path
+) -> None:
+    """Neither in the live directory, nor in the worker's own copy: what was reviewed is applied."""
+    directory = tmp_path / "admin"
+    shutil.copytree(ADMIN, directory)
+    client = await platform.client()
+    async with platform.worker(client, task_queue="sneak-var") as settings:
+        handle = await start(
+            client,
+            settings,
+            platform,
+            "sneak-var",
+            directory,
+            variables={"email": "a@example.test"},
+        )
+        await until(client, handle, asks)
+        copy = settings.stacks / "sneak-var" / "config"
+        for place in (directory, copy):
+            (place / "terraform.tfvars").write_text('account_access = "developer"\n')
+            (place / "zzz.auto.tfvars").write_text('email = "mallory@example.test"\n')
+        (copy / "more.tf").write_text('resource "terraform_data" "more" {}\n')
+        await runs.decide(handle, "approve", reason="as reviewed")
+        result = await handle.result()
+        assert result.status == Status.APPLIED
+        assert result.summary == "1 added, 0 changed, 0 destroyed"
+        assert json.loads(result.outputs["user_email"]).startswith("a+")
+        user = await platform.cloud.find_user(json.loads(result.outputs["user_email"]))
+        assert user is not None
+        assert held_objects(settings.stacks, "sneak-var") == ["temporalcloud_user.admin"]
+
+
+class SwappedTerraform:
+    """A `terraform` that is a script: what it starts can be exchanged while a worker has it."""
+
+    def __init__(self, platform: Platform, folder: Path) -> None:
+        self.real = shlex.join(platform.toolchain.terraform.argv)
+        self.path = folder / "terraform"
+        self.log = folder / "log"
+        self.become(f"exec {self.real}")
+        self.path.chmod(0o700)
+        tool = replace(platform.toolchain.terraform, argv=(str(self.path),))
+        self.toolchain = replace(platform.toolchain, terraform=tool)
+
+    def become(self, start: str, *, says: str = "") -> None:
+        """From now on start this; say that it is this version."""
+        answer = f'''[ "$1" = version ] && {{ echo '{{"terraform_version": "{says}"}}'; exit; }}'''
+        lines = ["#!/bin/sh", f'echo "$1" >> {self.log}', answer if says else "", f'{start} "$@"']
+        self.path.write_text("\n".join(lines) + "\n")
+
+    @asynccontextmanager
+    async def worker(
+        self, platform: Platform, client: Client, queue: str
+    ) -> AsyncIterator[Settings]:
+        """A worker that has it."""
+        settings = replace(platform.settings, task_queue=queue)
+        activities = Activities(
+            settings=settings,
+            toolchain=self.toolchain,
+            key_ring=platform.keys,
+            guard=platform.guard,
+        )
+        async with build_worker(client, activities, task_queue=queue):
+            yield settings
+
+
+async def test_a_terraform_that_was_swapped_plans_anew(platform: Platform, tmp_path: Path) -> None:
+    """Under a worker that runs: only the Terraform that wrote a plan can read it.
+
+    Another one's plan has to be covered by the approval; then it is applied.
+    """
+    terraform = SwappedTerraform(platform, tmp_path)
+    client = await platform.client()
+    async with terraform.worker(platform, client, "swap") as settings:
+        handle = await start(client, settings, platform, "swap", ADMIN)
+        await until(client, handle, asks)
+        terraform.become(f"exec {terraform.real}", says="1.99.0")
+        terraform.log.unlink()
+        await runs.decide(handle, "approve", reason="as planned")
+        result = await handle.result()
+    assert result.status == Status.APPLIED
+    assert [d.outcome for d in result.decisions] == ["approved"]
+    used = [word for word in terraform.log.read_text().split() if word in ("plan", "apply")]
+    assert used == ["plan", "apply"], "the plan of the former one was not given to it"
+    told = await audit(client, handle)
+    assert "written by Terraform" in told.applies[0].failure
+    assert "this worker has 1.99.0" in told.applies[0].failure
+
+
+async def test_another_terraform_that_plans_otherwise_asks_anew(
+    platform: Platform, tmp_path: Path
+) -> None:
+    """What it would do was not approved: nothing is applied, and somebody is asked again."""
+    terraform = SwappedTerraform(platform, tmp_path)
+    client = await platform.client()
+    async with terraform.worker(platform, client, "swap-2") as settings:
+        handle = await start(client, settings, platform, "swap-2", ADMIN)
+        await until(client, handle, asks)
+        other = f"TF_VAR_account_access=developer exec {terraform.real}"
+        terraform.become(other, says="1.99.0")
+        await runs.decide(handle, "approve", reason="as planned")
+        view = await until(client, handle, _asks_anew)
+        assert view.review is not None
+        assert view.review.terraform_version == "1.99.0"
+        assert any("account_access" in sentence for sentence in view.review.differs)
+        assert held_objects(settings.stacks, "swap-2") == []
+        await runs.decide(handle, "deny", reason="")
+        await handle.result()
+
+
+async def test_a_terraform_of_another_version_does_not_read_the_plan(
+    platform: Platform, tmp_path: Path
+) -> None:
+    """The worker that applies is not the one that planned, and has another Terraform."""
     client = await platform.client()
     async with platform.worker(client, task_queue="other-tf") as settings:
         handle = await start(client, settings, platform, "other-tf", ADMIN)
         await until(client, handle, asks)
-    other = replace(
-        platform.toolchain, terraform=replace(platform.toolchain.terraform, version="1.99.0")
-    )
-    activities = Activities(
-        settings=settings, toolchain=other, key_ring=platform.keys, guard=platform.guard
-    )
-    async with build_worker(client, activities, task_queue="other-tf"):
+    terraform = SwappedTerraform(platform, tmp_path)
+    terraform.become(f"exec {terraform.real}", says="1.99.0")
+    async with terraform.worker(platform, client, "other-tf"):
         await runs.decide(handle, "approve", reason="as planned")
         result = await handle.result()
         assert result.status == Status.APPLIED

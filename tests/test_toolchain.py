@@ -83,6 +83,7 @@ class TestPublicNames:
         expected = {
             "Tool",
             "ToolReport",
+            "as_it_is_now",
             "Toolchain",
             "ensure_toolchain",
             "find_toolchain",
@@ -498,3 +499,17 @@ class TestNames:
 
         for name, pattern in zip(names, patterns, strict=True):
             assert re.fullmatch(pattern, name)
+
+
+def test_a_tool_that_was_replaced_since_it_was_found(
+    environ: dict[str, str], tmp_path: Path
+) -> None:
+    """It has the version that it has now; one that is gone is a sentence."""
+    path = terraform(tmp_path / "bin" / "terraform", "1.11.4")
+    found = Tool(name="terraform", version="1.11.4", argv=(str(path),), origin="PATH")
+    assert toolchain.as_it_is_now(found, environ) == found
+    terraform(path, "1.15.5")
+    assert toolchain.as_it_is_now(found, environ).version == "1.15.5"
+    path.unlink()
+    with pytest.raises(ToolError, match=r"terraform is no longer what it was: .* does not exist"):
+        toolchain.as_it_is_now(found, environ)

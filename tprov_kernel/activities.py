@@ -77,7 +77,7 @@ from tprov_kernel.stacks import (
     uses_provider,
 )
 from tprov_kernel.terraform import Terraform
-from tprov_kernel.toolchain import Toolchain
+from tprov_kernel.toolchain import Toolchain, as_it_is_now
 
 MAX_SEALED_PLAN = 1_200_000
 """Characters of a sealed plan file; with a snapshot of 600,000 an input stays below 2 MB."""
@@ -182,11 +182,12 @@ class Activities:
                 return InitResult(done=False)
             if needs_network(directory.root, mirrored=[PROVIDER]):
                 return InitResult(done=False)
+        patience = 0 if job.only_if_warm else 30
         try:
-            async with self._beating(job), self._ready(job, patience=0 if job.only_if_warm else 30):
+            async with self._beating(job), self._ready(job, patience=patience) as bench:
                 return InitResult(
                     done=True,
-                    terraform_version=self._tools.terraform.version,
+                    terraform_version=bench.terraform.tool.version,
                     providers={PROVIDER: self._tools.provider.version},
                 )
         except StillAtWork:
@@ -231,7 +232,7 @@ class Activities:
                     meaning_digest=_meaning(plan, self._keys),
                     state_lineage=str(state.get("lineage", "")),
                     state_serial=int(state.get("serial", 0)),
-                    terraform_version=self._tools.terraform.version,
+                    terraform_version=bench.terraform.tool.version,
                 ),
                 view=plan_view(redacted),
                 account=account,
@@ -349,10 +350,10 @@ class Activities:
         if any(apply.plan == job.plan.file_digest for apply in self._applies(bench)):
             # After a reset of the workflow, for instance: a second apply could create things twice.
             raise ReviewOutdated("This plan was begun to be applied before; it never is twice.")
-        if self._tools.terraform.version != job.plan.terraform_version:
+        if bench.terraform.tool.version != job.plan.terraform_version:
             raise ReviewOutdated(
                 f"The plan was written by Terraform {job.plan.terraform_version}, this worker has"
-                f" {self._tools.terraform.version}.",
+                f" {bench.terraform.tool.version}.",
                 remedy="Use one Terraform for a run, or start it again.",
             )
         state = await bench.terraform.state()
@@ -471,7 +472,7 @@ class Activities:
         async with directory.lock(patience=patience, waiting=waiting) as lock:
             directory.unpack(job.snapshot, self._keys)
             program = Terraform(
-                tool=self._tools.terraform,
+                tool=await asyncio.to_thread(as_it_is_now, self._tools.terraform),
                 guard=self._guard,
                 directory=directory.root,
                 cli_config=self._cli_config(),
@@ -481,7 +482,7 @@ class Activities:
                 hold=[lock],
             )
             stamp = directory.path / "initialised"
-            want = f"{job.snapshot.digest} {self._tools.terraform.version}"
+            want = f"{job.snapshot.digest} {program.tool.version}"
             stands = stamp.read_text() if stamp.exists() else ""
             if stands != want or not (directory.root / ".terraform").is_dir():
                 await program.init()

@@ -247,7 +247,7 @@ class Terraform:
     ) -> None:
         self._hold = tuple(hold)
         self._scrub = scrub
-        self._tool = tool
+        self.tool = tool
         self._guard = guard
         self.directory = directory
         self.environment = clean_environment(
@@ -327,7 +327,7 @@ class Terraform:
         """
         done = await run(
             self._guard,
-            [*self._tool.argv, *apply_args(plan)],
+            [*self.tool.argv, *apply_args(plan)],
             cwd=self.directory,
             env=self.environment,
             on_line=_eventually(on_event),
@@ -386,7 +386,7 @@ class Terraform:
     ) -> Completed:
         return await run(
             self._guard,
-            [*self._tool.argv, *args],
+            [*self.tool.argv, *args],
             cwd=self.directory,
             env=self.environment,
             timeout=timeout,

@@ -17,6 +17,7 @@ from tprov_kernel.toolchain.find import (
     Tool,
     Toolchain,
     ToolReport,
+    as_it_is_now,
     find_toolchain,
     survey,
 )
@@ -26,6 +27,7 @@ __all__ = [
     "Tool",
     "ToolReport",
     "Toolchain",
+    "as_it_is_now",
     "ensure_toolchain",
     "find_toolchain",
     "main",

@@ -9,7 +9,7 @@ import platform as machine
 import sys
 import sysconfig
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Literal
@@ -32,6 +32,9 @@ ToolName = Literal["terraform", "opa", "temporal"]
 
 OLDEST: Mapping[str, str] = {"terraform": "1.9", "opa": "1.0", "temporal": "1.3"}
 """The oldest version of each tool that everything here works with."""
+
+OURS = frozenset({"wheel", "built from source"})
+"""Origins of what the set-up has put there, and does not change."""
 
 REMEDY = "Run `make setup` in the project's folder (or `tprov setup`)."
 
@@ -231,6 +234,30 @@ def find_toolchain(environ: Mapping[str, str] | None = None) -> Toolchain:
     return Toolchain(
         terraform=terraform, opa=opa, temporal=temporal, provider=provider, mirror=mirror
     )
+
+
+def as_it_is_now(tool: Tool, environ: Mapping[str, str] | None = None) -> Tool:
+    """Give a tool that was found earlier, with the version that it has by now.
+
+    Its file may have been replaced meanwhile. One that is unchanged is not asked again, unless it
+    is a version manager's shim.
+
+    Args:
+        tool: terraform, opa or temporal.
+        environ: The environment it is asked in; None for ours.
+
+    Raises:
+        ToolError: It is gone, or does not tell its version.
+    """
+    search = Search(os.environ if environ is None else environ)
+    path, ours = Path(tool.argv[0]), tool.origin in OURS
+    try:
+        version = search.probes.probe(tool.name, path, ours=ours).version
+    except NotUsable as error:
+        raise ToolError(
+            f"{tool.name} is no longer what it was: {path} {error}.", remedy="Put it back."
+        ) from None
+    return replace(tool, version=version)
 
 
 def survey(environ: Mapping[str, str] | None = None) -> list[ToolReport]:
