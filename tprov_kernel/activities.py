@@ -38,6 +38,7 @@ from tprov_kernel.errors import (
     TprovError,
 )
 from tprov_kernel.files import replace_private, write_private
+from tprov_kernel.given import Given
 from tprov_kernel.messages import (
     ApplyJob,
     ApplyProgress,
@@ -71,7 +72,7 @@ from tprov_kernel.redaction import (
 from tprov_kernel.settings import Settings
 from tprov_kernel.stacks import (
     StackDirectory,
-    given_values,
+    given_in,
     needs_network,
     state_addresses,
     uses_provider,
@@ -113,6 +114,7 @@ class _Bench:
     """A stack's directory, locked and ready, and the Terraform in it."""
 
     stack: StackDirectory
+    given: Given
     terraform: Terraform
 
 
@@ -205,13 +207,14 @@ class Activities:
             plan_file = bench.stack.path / "tfplan"
             state = await bench.terraform.state()
             with _deleted_after(plan_file):
-                planned = await bench.terraform.plan(plan_file, destroy=job.action == "destroy")
+                with bench.given.on_disk(bench.stack.config):
+                    planned = await bench.terraform.plan(plan_file, destroy=job.action == "destroy")
                 content = plan_file.read_bytes()
                 shown = await bench.terraform.show(plan_file)
             plan, redacted = await self._remember(
                 self._keys.mac(content),
                 shown,
-                bench.terraform.directory,
+                bench,
             )
             sealed = await asyncio.to_thread(self._keys.seal, content, kind="plan")
             if len(sealed) > MAX_SEALED_PLAN:
@@ -316,7 +319,7 @@ class Activities:
             sealed = self._keys.seal(json.dumps(wanted).encode(), kind="journal")
             await _still_wanted()
             plan_file = bench.stack.path / "tfplan"
-            with _deleted_after(plan_file):
+            with _deleted_after(plan_file), bench.given.on_disk(bench.stack.config):
                 write_private(plan_file, content)
                 bench.stack.exit_file.unlink(missing_ok=True)
                 bench.stack.record("apply_begun", plan=job.plan.file_digest, wanted=sealed)
@@ -426,20 +429,25 @@ class Activities:
 
     async def _secrets_of(self, bench: _Bench) -> frozenset[str]:
         """Secrets that an output may echo without a mark: given ones, and what the state marks."""
-        given = self._given_secrets(bench.terraform.directory)
+        given = self._given_secrets(bench.terraform.directory, bench.given)
         if given == self._own_secrets and not _marks_anything(await bench.terraform.state()):
             return given
         state = await bench.terraform.show_state()
         return given | await asyncio.to_thread(secrets_of_state, state)
 
-    def _given_secrets(self, directory: Path) -> frozenset[str]:
-        return secrets_given_in(directory, self.settings)
+    def _given_secrets(self, directory: Path, given: Given) -> frozenset[str]:
+        return secrets_given_in(directory, given, self.settings)
 
     async def _remember(
-        self, digest: str, shown: bytes, directory: Path, *, import_ids: Collection[str] = ()
+        self, digest: str, shown: bytes, bench: _Bench, *, import_ids: Collection[str] = ()
     ) -> tuple[dict[str, Any], Redacted]:
         plan, redacted = await asyncio.to_thread(
-            redact_shown, shown, directory, self.settings, import_ids=import_ids
+            redact_shown,
+            shown,
+            bench.terraform.directory,
+            bench.given,
+            self.settings,
+            import_ids=import_ids,
         )
         self._plans[digest] = (shown, redacted)
         while len(self._plans) > CACHED_PLANS:
@@ -459,7 +467,7 @@ class Activities:
         with _deleted_after(plan_file):
             write_private(plan_file, self._keys.unseal(plan.sealed, kind="plan"))
             shown = await bench.terraform.show(plan_file)
-        await self._remember(plan.file_digest, shown, bench.terraform.directory)
+        await self._remember(plan.file_digest, shown, bench)
         return self._plans[plan.file_digest]
 
     @contextlib.asynccontextmanager
@@ -471,6 +479,8 @@ class Activities:
         waiting = (lambda: beat.note(_STILL_AT_WORK)) if beat else (lambda: None)
         async with directory.lock(patience=patience, waiting=waiting) as lock:
             directory.unpack(job.snapshot, self._keys)
+            given = given_in(job.snapshot, self._keys)
+            given.clear(directory.config)
             program = Terraform(
                 tool=await asyncio.to_thread(as_it_is_now, self._tools.terraform),
                 guard=self._guard,
@@ -478,7 +488,7 @@ class Activities:
                 cli_config=self._cli_config(),
                 cloud=self._settings.cloud,
                 suffix=job.suffix,
-                scrub=Scrubber(self._given_secrets(directory.root)).text,
+                scrub=Scrubber(self._given_secrets(directory.root, given)).text,
                 hold=[lock],
             )
             stamp = directory.path / "initialised"
@@ -487,7 +497,7 @@ class Activities:
             if stands != want or not (directory.root / ".terraform").is_dir():
                 await program.init()
                 stamp.write_text(want)
-            yield _Bench(stack=directory, terraform=program)
+            yield _Bench(stack=directory, given=given, terraform=program)
 
     def _cli_config(self) -> Path:
         path = self._settings.home / "terraform.rc"
@@ -609,27 +619,33 @@ class _Progress:
             self._beat.say(ApplyProgress(done=self._done, total=self._total, current=words))
 
 
-def secrets_given_in(directory: Path, settings: Settings) -> frozenset[str]:
+def secrets_given_in(directory: Path, given: Given, settings: Settings) -> frozenset[str]:
     """Secrets that are known before there is a plan: the worker's own, and given variables."""
     own = frozenset(filter(None, [settings.cloud.api_key, settings.api_key]))
-    return own | given_secrets(_sources(directory), given_values(directory))
+    return own | given_secrets(_sources(directory), given.known())
 
 
 def redact_shown(
-    shown: bytes, directory: Path, settings: Settings, *, import_ids: Collection[str] = ()
+    shown: bytes,
+    directory: Path,
+    given: Given,
+    settings: Settings,
+    *,
+    import_ids: Collection[str] = (),
 ) -> tuple[dict[str, Any], Redacted]:
     """Read a plan's JSON, and redact it.
 
     Args:
         shown: `terraform show -json PLAN`.
-        directory: The root module that it is of, with its variables.
+        directory: The root module that it is of.
+        given: What was given for its variables.
         settings: Whose credentials are secrets too.
         import_ids: Ids in import blocks that our own code put there.
     """
     plan = json.loads(shown)
     return plan, redact_plan(
         plan,
-        known=secrets_given_in(directory, settings),
+        known=secrets_given_in(directory, given, settings),
         ephemeral=ephemeral_variables(_sources(directory)),
         import_ids=import_ids,
     )

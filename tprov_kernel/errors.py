@@ -8,6 +8,7 @@
     │   └── StackBusy              somebody else's run is open on it
     │       └── StillAtWork        a Terraform of an earlier attempt has not ended yet
     ├── ConfigurationError         the Terraform configuration or its variables are wrong
+    │   └── ReferenceMissing       env:NAME or file:PATH leads nowhere on this worker
     ├── TooLarge                   a value that would not fit into a payload
     ├── KeyNeeded                  a key that a run still needs is not dropped
     ├── SealBroken                 a sealed value cannot be opened with the keys at hand
@@ -84,6 +85,12 @@ class StillAtWork(StackBusy):
 
 class ConfigurationError(TprovError):
     """The Terraform configuration or its variables are wrong; trying again cannot help."""
+
+
+class ReferenceMissing(ConfigurationError):
+    """A variable's env:NAME or file:PATH leads nowhere; once the worker has it, a run goes on."""
+
+    retryable = True
 
 
 class TooLarge(TprovError):

@@ -27,7 +27,7 @@ from tprov_kernel.process import Guard, run
 from tprov_kernel.redaction import Redacted, Scrubber
 from tprov_kernel.runs import as_service_error
 from tprov_kernel.settings import CloudSettings, Settings
-from tprov_kernel.stacks import StackDirectory, check_name
+from tprov_kernel.stacks import StackDirectory, check_name, given_in
 from tprov_kernel.terraform import QUICK, Terraform, diagnostics, failure, init_args, parse_events
 from tprov_kernel.toolchain import Toolchain
 
@@ -196,7 +196,8 @@ async def _private_directory(folder: Path, saved: _Saved, means: Means) -> Path:
     )
     if done.returncode != 0:
         error = failure("init", diagnostics(parse_events(done.stdout)), done)
-        scrub = Scrubber(secrets_given_in(stack.root, means.settings)).text
+        given = given_in(saved.job.snapshot, means.key_ring)
+        scrub = Scrubber(secrets_given_in(stack.root, given, means.settings)).text
         raise type(error)(scrub(error.message), remedy=error.remedy)
     return stack.root
 
@@ -204,12 +205,18 @@ async def _private_directory(folder: Path, saved: _Saved, means: Means) -> Path:
 async def _show_in(root: Path, folder: Path, saved: _Saved, means: Means) -> ShownPlan:
     shown = await _terraform(root, folder, saved, means).show(folder / "tfplan")
     _, redacted = await asyncio.to_thread(
-        redact_shown, shown, root, means.settings, import_ids=saved.job.adopt.values()
+        redact_shown,
+        shown,
+        root,
+        given_in(saved.job.snapshot, means.key_ring),
+        means.settings,
+        import_ids=saved.job.adopt.values(),
     )
     return ShownPlan(shown, redacted)
 
 
 def _terraform(root: Path, folder: Path, saved: _Saved, means: Means) -> Terraform:
+    given = given_in(saved.job.snapshot, means.key_ring)
     return Terraform(
         tool=means.toolchain.terraform,
         guard=means.guard,
@@ -217,5 +224,5 @@ def _terraform(root: Path, folder: Path, saved: _Saved, means: Means) -> Terrafo
         cli_config=folder / "terraform.rc",
         cloud=CloudSettings(),  # to show a plan takes no credentials
         suffix=saved.job.suffix,
-        scrub=Scrubber(secrets_given_in(root, means.settings)).text,
+        scrub=Scrubber(secrets_given_in(root, given, means.settings)).text,
     )

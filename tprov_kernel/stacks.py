@@ -36,6 +36,7 @@ from tprov_kernel.errors import (
     TooLarge,
 )
 from tprov_kernel.files import write_private
+from tprov_kernel.given import PRIVATE_FILE, VARIABLES_FILE, Given
 from tprov_kernel.messages import Snapshot
 from tprov_kernel.payloads.keyring import KeyRing
 
@@ -43,7 +44,6 @@ NAME = re.compile(r"[a-z](?:[a-z0-9-]{0,38}[a-z0-9])?")
 MAX_SEALED = 600_000
 """Characters of a sealed snapshot; with a plan of 1,200,000 an apply's input stays below 2 MB."""
 
-VARIABLES_FILE = "zz_tprov.auto.tfvars.json"
 _LEFT_OUT = {".terraform", ".git", ".tprov", "__pycache__", ".ipynb_checkpoints"}
 _VARIABLE = re.compile(r'^\s*variable\s+"([^"]+)"', re.MULTILINE)
 _LOCAL_MODULE = re.compile(r'^\s*source\s*=\s*"(\.{1,2}/[^"]*)"', re.MULTILINE)
@@ -53,7 +53,6 @@ _REMOTE_MODULE = re.compile(
 _PROVIDER = re.compile(
     r'\bsource\s*=\s*"(?:registry\.terraform\.io/)?([\w.-]+/[\w-]+(?:/[\w-]+)?)"'
 )
-_ASSIGNED = re.compile(r'^\s*([\w-]+)\s*=\s*"((?:[^"\\]|\\.)*)"', re.MULTILINE)
 _COMMENT = re.compile(r"^\s*(#|//).*$", re.MULTILINE)
 
 
@@ -200,6 +199,16 @@ def variables_in(snapshot: Snapshot, key_ring: KeyRing) -> dict[str, Any]:
     return dict(json.loads(text))
 
 
+def given_in(snapshot: Snapshot, key_ring: KeyRing) -> Given:
+    """The files that travelled in a snapshot: what may rest on a worker, and what is secret.
+
+    Raises:
+        SealBroken: It cannot be opened.
+    """
+    files = _unpack(key_ring.unseal(snapshot.sealed, kind="snapshot"))
+    return Given.of(files, root=files.pop(".tprov-root").decode())
+
+
 def has_moved_on(snapshot: Snapshot, directory: Path, key_ring: KeyRing) -> bool:
     """Whether a directory, with the same variables, is no longer what a snapshot was taken of."""
     try:
@@ -244,7 +253,7 @@ def _content(folder: Path) -> list[Path]:
         if file.is_file()
         and not _LEFT_OUT.intersection(file.relative_to(folder).parts)
         and ".tfstate" not in file.name
-        and file.name != VARIABLES_FILE
+        and file.name not in (VARIABLES_FILE, PRIVATE_FILE)
     ]
 
 
@@ -296,6 +305,8 @@ class StackDirectory:
     def unpack(self, snapshot: Snapshot, key_ring: KeyRing) -> bool:
         """Put the snapshot's files in place of the former one's; state and `.terraform` stay.
 
+        Values of sensitive variables are not among them: see `given.py`.
+
         Returns:
             Whether anything had to be done.
 
@@ -308,8 +319,9 @@ class StackDirectory:
         if key_ring.mac(packed) != snapshot.digest:
             raise SealBroken("The snapshot is not the one that its digest names.")
         former = set(self._marker().get("files", []))
-        files = _unpack(packed)
-        root = files.pop(".tprov-root").decode()
+        every = _unpack(packed)
+        root = every.pop(".tprov-root").decode()
+        files = Given.of(every, root=root).public
         # The marker goes first: an interruption in between must lead to another unpacking.
         kept = {"root": root, "files": sorted(former | set(files))}
         write_private(self._unpacked, json.dumps(kept).encode())
@@ -418,19 +430,6 @@ def state_addresses(state: Mapping[str, Any]) -> list[str]:
                 index = f"[{json.dumps(key)}]" if key is not None else ""
                 found.append(f"{module}{resource['type']}.{resource['name']}{index}")
     return found
-
-
-def given_values(directory: Path) -> dict[str, Any]:
-    """Values that a root module's own tfvars files give: JSON ones, and texts of the others."""
-    values: dict[str, Any] = {}
-    for file in sorted(directory.glob("*.tfvars*")):
-        text = file.read_text(errors="replace")
-        if file.suffix == ".json":
-            with contextlib.suppress(ValueError, TypeError):
-                values.update(json.loads(text))
-        elif file.suffix == ".tfvars":
-            values.update(_ASSIGNED.findall(_COMMENT.sub("", text)))
-    return values
 
 
 def needs_network(directory: Path, *, mirrored: Iterable[str]) -> list[str]:

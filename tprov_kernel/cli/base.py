@@ -57,7 +57,8 @@ Var = Annotated[
     list[str] | None,
     typer.Option(
         "--var",
-        help="A variable, as KEY=VALUE; lists and maps as JSON.",
+        help="A variable, as KEY=VALUE; lists and maps as JSON. A sensitive one as KEY=env:NAME or"
+        " KEY=file:PATH, looked up where the worker runs.",
         metavar="K=V",
         show_default=False,
     ),

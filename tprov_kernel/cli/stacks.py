@@ -17,6 +17,7 @@ from tprov_kernel.cli.histories import without_the_machine
 from tprov_kernel.cli.looking import pollers
 from tprov_kernel.cli.place import Connection, Place, connected, shown
 from tprov_kernel.errors import StackBusy, StackError
+from tprov_kernel.given import plainly_given, warning_about
 from tprov_kernel.stacks import check_name, held_objects
 
 # --- start -----------------------------------------------------------------------------------
@@ -35,6 +36,7 @@ async def start(
     """Start a run; the workflow id is all that goes to stdout."""
     check_name(stack)
     directory = runs.resolve_directory(config, root=place.root)
+    _warn_about_secrets(directory, variables)
     async with connected(place) as at:
         queue = task_queue or at.settings.task_queue
         _say_where(at, stack=stack)
@@ -66,6 +68,13 @@ def _say_where(at: Connection, *, stack: str) -> None:
             " What it will create is in its plan; a namespace of Temporal Cloud costs money."
         )
     say.ignored(at.settings.ignored)
+
+
+def _warn_about_secrets(directory: Path, variables: Mapping[str, Any]) -> None:
+    if names := plainly_given(directory, variables):
+        where = "on a command line, where other people of this machine, and its history, can see it"
+        message, remedy = warning_about(names, where=where)
+        say.warning(message, remedy=remedy)
 
 
 async def _to_the_end(at: Connection, handle: runs.RunHandle, stack: str) -> int:
@@ -114,10 +123,12 @@ async def replan(place: Place, *, stack: str, config: str, variables: Mapping[st
     async with connected(place) as at:
         handle = await runs.run_of(at.client, stack)
         named = config or (await runs.last_request(at.client, stack)).directory
+        directory = runs.resolve_directory(named, root=place.root)
+        _warn_about_secrets(directory, variables)
         answer = await runs.replan(
             at.client,
             handle,
-            directory=runs.resolve_directory(named, root=place.root),
+            directory=directory,
             key_ring=at.key_ring,
             variables=variables or None,
         )

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 
 from tprov_kernel.errors import ServiceError, StackError, TprovError
+from tprov_kernel.given import plainly_given, warning_about
 from tprov_kernel.lab import output
 from tprov_kernel.lab.place import Place
 from tprov_kernel.lab.runtime import Runtime, at_exit
@@ -240,6 +241,8 @@ class Lab:
         from tprov_kernel import runs
 
         directory = runs.resolve_directory(config, root=self.settings.root)
+        if names := plainly_given(directory, asked.get("variables", {})):
+            print(*warning_about(names, where="in this notebook, which keeps it"), sep="\n")
         if not again:
             stack = await self._free_stack(stack)
         if await runs.is_open(self.client, stack):
