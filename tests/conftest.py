@@ -99,12 +99,9 @@ class Platform:
             self.runtime.call(stack.aclose())
 
 
-@pytest.fixture(scope="session")
-def platform(
-    tmp_path_factory: pytest.TempPathFactory, guard: Guard, toolchain: Toolchain
-) -> Iterator[Platform]:
-    """Real services on free ports, with data that goes with the session."""
-    home = tmp_path_factory.mktemp("platform") / "home"
+@contextmanager
+def opened(home: Path, guard: Guard, toolchain: Toolchain) -> Iterator[Platform]:
+    """Real services on free ports, while the block runs."""
     runtime = Runtime("tests-services")
     services = runtime.call(
         open_services(
@@ -118,6 +115,24 @@ def platform(
     )
     settings = local_settings(services.info, root=ROOT, home=home, environ={})
     keys = KeyRing.load_or_create(settings.key_ring)
-    yield Platform(services, runtime, settings, keys, toolchain, guard)
-    runtime.call(services.close())
-    runtime.stop()
+    try:
+        yield Platform(services, runtime, settings, keys, toolchain, guard)
+    finally:
+        runtime.call(services.close())
+        runtime.stop()
+
+
+@pytest.fixture(scope="session")
+def platform(
+    tmp_path_factory: pytest.TempPathFactory, guard: Guard, toolchain: Toolchain
+) -> Iterator[Platform]:
+    """Real services on free ports, with data that goes with the session."""
+    with opened(tmp_path_factory.mktemp("platform") / "home", guard, toolchain) as platform:
+        yield platform
+
+
+@pytest.fixture
+def own(tmp_path: Path, guard: Guard, toolchain: Toolchain) -> Iterator[Platform]:
+    """The same for one test alone: what other tests left would be in its way."""
+    with opened(tmp_path / "home", guard, toolchain) as platform:
+        yield platform

@@ -8,49 +8,22 @@ import json
 import subprocess
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from pathlib import Path
 
 import pytest
 
 from tests.cli.typed import TPROV, Terminal
-from tests.conftest import ROOT, Platform
+from tests.conftest import Platform
 from tests.test_workflow import ADMIN, asks, start, until
 from tprov_kernel import keys, runs
 from tprov_kernel.errors import KeyNeeded, SettingsError
-from tprov_kernel.lab.runtime import Runtime
 from tprov_kernel.messages import Status
 from tprov_kernel.observe import RunView
 from tprov_kernel.payloads.codec import KEY_ID
 from tprov_kernel.payloads.keyring import KeyRing
-from tprov_kernel.process import Guard
-from tprov_kernel.services import local_settings, open_services
-from tprov_kernel.toolchain import Toolchain
 from tprov_kernel.widgets.parts import banners
 from tprov_kernel.widgets.style import adaptive
 
 pytestmark = pytest.mark.timeout(180)
-
-
-@pytest.fixture
-def own(tmp_path: Path, guard: Guard, toolchain: Toolchain) -> Iterator[Platform]:
-    """Services of the test's own: runs of other tests need keys too."""
-    home = tmp_path / "home"
-    runtime = Runtime("tests-keys")
-    services = runtime.call(
-        open_services(
-            home,
-            kind="up",
-            guard=guard,
-            toolchain=toolchain,
-            prefer_well_known_ports=False,
-            root=ROOT,
-        )
-    )
-    settings = local_settings(services.info, root=ROOT, home=home, environ={})
-    ring = KeyRing.load_or_create(settings.key_ring)
-    yield Platform(services, runtime, settings, ring, toolchain, guard)
-    runtime.call(services.close())
-    runtime.stop()
 
 
 def typed(own: Platform, *words: str) -> tuple[int, str]:

@@ -408,13 +408,14 @@ class Activities:
             return _Settled()
         await self._preflight(bench)
         ours, foreign = await reconcile.left_behind(attempts, in_state, self._cloud)
-        scrub = Scrubber(self._given_secrets(bench.terraform.directory)).text
+        scrub = Scrubber(self._given_secrets(bench.terraform.directory, bench.given)).text
         story = [f"{attempts[-1].ending}; {len(in_state)} resources are in the state."]
         adopted: dict[str, str] = {}
         for found in ours:
             what = f"{found.type} {found.name!r} exists ({found.id}) but is not in the state"
             try:
-                await bench.terraform.adopt(found.address, found.id)
+                with bench.given.on_disk(bench.stack.config):
+                    await bench.terraform.adopt(found.address, found.id)
             except ConfigurationError as error:
                 foreign.append(replace(found, why=error.message.rstrip(".")))
                 continue
@@ -480,7 +481,9 @@ class Activities:
         async with directory.lock(patience=patience, waiting=waiting) as lock:
             directory.unpack(job.snapshot, self._keys)
             given = given_in(job.snapshot, self._keys)
+            # A worker that was killed could not: both hold secrets in the clear.
             given.clear(directory.config)
+            (directory.path / "tfplan").unlink(missing_ok=True)
             program = Terraform(
                 tool=await asyncio.to_thread(as_it_is_now, self._tools.terraform),
                 guard=self._guard,

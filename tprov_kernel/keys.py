@@ -9,6 +9,7 @@ run that is being started may still be under way.
 from __future__ import annotations
 
 import asyncio
+import json
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -167,6 +168,12 @@ async def drop(
                 remedy=f"Destroy it (`tprov destroy {stack}`), or run it again, and then drop the"
                 " key.",
             )
+    if told := _journals_with(stacks, key_id):
+        raise KeyNeeded(
+            f"An apply on stack {told[0]} was cut off, and its journal tells with {key_id} what it"
+            " was to create.",
+            remedy="Keep the key: it does no harm.",
+        )
     key_ring.drop(key_id)
     return use
 
@@ -192,6 +199,29 @@ def _refuse_while_needed(
             " need it.",
             remedy=f"Try again in {left:.0f} seconds.",
         )
+
+
+def _journals_with(stacks: Path, key_id: str) -> list[str]:
+    """Stacks on which an apply did not end well whose wishes were sealed with a key."""
+    found = []
+    for folder in sorted(stacks.glob("*/")):
+        last = b""
+        for line in (*_lines(folder / "journal.jsonl"), b'{"event":"apply_begun"}'):
+            if b'"apply_begun"' in line and key_id.encode() in last:
+                found.append(folder.name)
+                break
+            if b'"apply_begun"' in line:
+                last = line
+            elif b'"apply_ended"' in line and json.loads(line).get("code") == 0:
+                last = b""
+    return found
+
+
+def _lines(path: Path) -> list[bytes]:
+    try:
+        return path.read_bytes().splitlines()
+    except OSError:
+        return []
 
 
 def _retired(key_ring: KeyRing, key_id: str) -> datetime:

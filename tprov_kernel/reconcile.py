@@ -61,24 +61,32 @@ class Attempt:
 
 
 def applies(journal: Sequence[JournalEntry], unseal: Callable[[str], bytes]) -> list[Attempt]:
-    """Every apply in a journal, oldest first, those that ended well too."""
+    """Every apply in a journal, oldest first, those that ended well too.
+
+    What one that ended well was to create is not looked at: its key may be gone by now.
+    """
     found: list[Attempt] = []
+    sealed: list[str | None] = []
     for entry in journal:
         if entry.event == "apply_begun":
-            sealed = entry.fields.get("wanted")
-            wanted = json.loads(unseal(sealed)) if sealed else {}
+            sealed.append(entry.fields.get("wanted"))
             found.append(
                 Attempt(
                     plan=str(entry.fields.get("plan", "")),
                     begun=entry.at,
                     ended=None,
                     code=None,
-                    wanted={address: (kind, name) for address, (kind, name) in wanted.items()},
+                    wanted={},
                 )
             )
         elif entry.event == "apply_ended" and found:
             when = float(entry.fields.get("ended", entry.at))
             found[-1] = replace(found[-1], ended=when, code=entry.fields.get("code"))
+    for number, text in enumerate(sealed):
+        if text and found[number].code != 0:
+            wanted = json.loads(unseal(text))
+            pairs = {address: (kind, name) for address, (kind, name) in wanted.items()}
+            found[number] = replace(found[number], wanted=pairs)
     return found
 
 
