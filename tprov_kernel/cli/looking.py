@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 import psutil
+from rich.console import RenderableType
 from rich.live import Live
 from temporalio.api.enums.v1 import TaskQueueType
 from temporalio.api.taskqueue.v1 import TaskQueue
@@ -17,17 +18,18 @@ from temporalio.api.workflowservice.v1 import (
     DescribeTaskQueueRequest,
     DescribeWorkflowExecutionRequest,
 )
-from temporalio.client import Client, WorkflowExecution, WorkflowQueryFailedError
-from temporalio.common import SearchAttributeKey
+from temporalio.client import Client, WorkflowQueryFailedError
 from temporalio.service import RPCError
 
 from tprov_kernel import runs
 from tprov_kernel.cli import render, say
 from tprov_kernel.cli.follow import follow
 from tprov_kernel.cli.place import Connection, Place, connected
+from tprov_kernel.filters import ALL_RUNS
 from tprov_kernel.history import Fold
-from tprov_kernel.messages import WORKFLOW_TYPE, Decision, Review, Status
+from tprov_kernel.messages import Decision, Review
 from tprov_kernel.observe import RunView
+from tprov_kernel.visibility import RunRow, count_by_status, each_run, list_runs
 
 LIST_EVERY = 1.0
 """Seconds between two looks at the list of stacks."""
@@ -38,19 +40,50 @@ AT_ONCE = 8
 QUERY_TIMEOUT = timedelta(seconds=2)
 
 
-async def status(place: Place, *, stack: str | None, watch: bool, as_json: bool) -> int:
-    """Show one stack, or all of them."""
+@dataclass(frozen=True, kw_only=True)
+class Wanted:
+    """What is to be listed.
+
+    Attributes:
+        query: A list filter, for every run that it finds; without one, the last run of each stack.
+        count: How many have which status, and no list.
+    """
+
+    query: str = ""
+    count: bool = False
+
+
+async def status(
+    place: Place, *, stack: str | None, wanted: Wanted, watch: bool, as_json: bool
+) -> int:
+    """Show one stack, or all of them, or the runs that a filter finds."""
     async with connected(place) as at:
         if stack is not None:
             return await _one(at, stack, watch=watch, as_json=as_json)
         if as_json:
-            say.answer(_as_json(await _all_views(at.client)))
+            say.answer(await _told_as_json(at.client, wanted))
             return 0
         if watch and say.out().is_terminal:
-            await _watch_list(at.client)
-        lines = await last_runs(at.client)
-        say.out().print(render.stacks(lines, now=datetime.now(UTC)))
+            await _watch_list(at.client, wanted)
+        say.out().print(await _drawn(at.client, wanted))
         return 0
+
+
+async def _told_as_json(client: Client, wanted: Wanted) -> str:
+    if wanted.count:
+        tallies = await count_by_status(client, wanted.query or ALL_RUNS)
+        return json.dumps({t.close_state.lower() or t.status.value: t.count for t in tallies})
+    rows = (await list_runs(client, wanted.query)).rows if wanted.query else await last_runs(client)
+    return _as_json(await _all_views(client, rows))
+
+
+async def _drawn(client: Client, wanted: Wanted) -> RenderableType:
+    now = datetime.now(UTC)
+    if wanted.count:
+        return render.counts(await count_by_status(client, wanted.query or ALL_RUNS))
+    if wanted.query:
+        return render.found(await list_runs(client, wanted.query), now=now)
+    return render.stacks(await last_runs(client), now=now)
 
 
 async def _one(at: Connection, stack: str, *, watch: bool, as_json: bool) -> int:
@@ -107,63 +140,39 @@ async def _ask(client: Client, view: RunView) -> RunView:
     return replace(view, review=review, decisions=tuple(decided or ()))
 
 
-async def last_executions(client: Client) -> list[WorkflowExecution]:
-    """The last run of each stack, the newest first.
+async def last_runs(client: Client) -> list[RunRow]:
+    """The last run of each stack, the newest first, without reading a history.
 
     Raises:
         ServiceError: The server does not answer.
     """
-    last: dict[str, WorkflowExecution] = {}
-    try:
-        async for execution in client.list_workflows(f"WorkflowType='{WORKFLOW_TYPE}'"):
-            known = last.get(execution.id)
-            if known is None or known.start_time < execution.start_time:
-                last[execution.id] = execution
-    except RPCError as error:
-        raise runs.as_service_error(error) from error
-    return sorted(last.values(), key=lambda e: e.start_time, reverse=True)
+    last: dict[str, RunRow] = {}
+    async for row in each_run(client):
+        known = last.get(row.view.workflow_id)
+        if known is None or _started(known) < _started(row):
+            last[row.view.workflow_id] = row
+    return sorted(last.values(), key=_started, reverse=True)
 
 
-async def last_runs(client: Client) -> list[render.StackLine]:
-    """The last run of each stack as visibility tells it, without reading a history."""
-    return [_line(execution) for execution in await last_executions(client)]
+def _started(row: RunRow) -> datetime:
+    return row.view.started or datetime.min.replace(tzinfo=UTC)
 
 
-def _line(execution: WorkflowExecution) -> render.StackLine:
-    def told(name: str) -> str:
-        return execution.typed_search_attributes.get(SearchAttributeKey.for_keyword(name)) or ""
-
-    status = told("tprovStatus")
-    is_over = execution.status is not None and execution.close_time is not None
-    if is_over and status not in {s.value for s in Status if s.is_final}:
-        status = execution.status.name.lower() if execution.status else status
-    return render.StackLine(
-        stack=execution.id.removeprefix("stack-"),
-        status=status or "uninitialized",
-        action=told("tprovAction"),
-        directory=told("tprovDirectory"),
-        requested_by=told("tprovRequester"),
-        started=execution.start_time,
-        ended=execution.close_time,
-    )
-
-
-async def _all_views(client: Client) -> list[RunView]:
+async def _all_views(client: Client, rows: Iterable[RunRow]) -> list[RunView]:
     limit = asyncio.Semaphore(AT_ONCE)
 
-    async def one(execution: WorkflowExecution) -> RunView:
+    async def one(view: RunView) -> RunView:
         async with limit:
-            return await look(client, workflow_id=execution.id, run_id=execution.run_id)
+            return await look(client, workflow_id=view.workflow_id, run_id=view.run_id)
 
-    return await asyncio.gather(*map(one, await last_executions(client)))
+    return await asyncio.gather(*(one(row.view) for row in rows))
 
 
-async def _watch_list(client: Client) -> None:
+async def _watch_list(client: Client, wanted: Wanted) -> None:
     """Show the list until Ctrl-C."""
     with Live(console=say.out(), auto_refresh=False, transient=True) as live:
         while True:
-            lines = await last_runs(client)
-            live.update(render.stacks(lines, now=datetime.now(UTC)), refresh=True)
+            live.update(await _drawn(client, wanted), refresh=True)
             await asyncio.sleep(LIST_EVERY)
 
 

@@ -6,7 +6,6 @@ Pure: a `RunView` and the time in, something for rich to print out.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 
 from rich import box
@@ -18,7 +17,9 @@ from rich.text import Text
 
 from tprov_kernel.messages import Decision, Status, Verdict, short_digest
 from tprov_kernel.observe import Repair, RunView, StepView
+from tprov_kernel.visibility import Listing, RunRow, Tally
 from tprov_kernel.widgets import words
+from tprov_kernel.widgets.table import counts_words, told
 from tprov_kernel.widgets.words import Tone, clean
 
 STYLE: dict[Tone, str] = {
@@ -28,6 +29,9 @@ STYLE: dict[Tone, str] = {
     "busy": "cyan",
     "quiet": "dim",
 }
+BAR = 60
+"""Columns of the bar that shows how many runs have which status."""
+
 GOOD = frozenset({Status.APPLIED, Status.DESTROYED, Status.NO_CHANGES})
 
 
@@ -277,49 +281,56 @@ def changes(before: RunView | None, view: RunView) -> list[str]:
 # --- many runs -------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, kw_only=True)
-class StackLine:
-    """A stack in the list: its last run, as visibility tells it."""
-
-    stack: str
-    status: str
-    action: str
-    directory: str
-    requested_by: str
-    started: datetime
-    ended: datetime | None
-
-
-def stacks(lines: Sequence[StackLine], *, now: datetime) -> RenderableType:
+def stacks(rows: Sequence[RunRow], *, now: datetime) -> RenderableType:
     """The list of stacks, or what to do when there is none."""
-    if not lines:
+    if not rows:
         return Text("There is no stack yet. Start one: tprov start my-stack --config DIR")
+    return _table("stack", rows, now)
+
+
+def found(listing: Listing, *, now: datetime) -> RenderableType:
+    """The runs that a filter finds, and how many there are besides."""
+    if not listing.rows:
+        return Text("No run matches. tprov status --count counts all there are.")
+    table = _table("run", listing.rows, now)
+    if not listing.more:
+        return table
+    more = f"{listing.more} more are not shown: a narrower filter finds them."
+    return Group(table, Text(more, style="dim"))
+
+
+def counts(tallies: Sequence[Tally]) -> RenderableType:
+    """How many runs have which status: a bar, and the same in words."""
+    bar, total = Text(), sum(tally.count for tally in tallies)
+    for tally, _, tone in told(tallies):
+        bar.append("█" * max(1, round(BAR * tally.count / total)), style=STYLE[tone])
+    return Group(*([bar] if total else []), Text(counts_words(tallies)))
+
+
+def _table(first: str, rows: Sequence[RunRow], now: datetime) -> Table:
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
-    for name in ("stack", "status", "what", "by", "started", "took"):
+    for name in (first, "status", "verdict", "what", "by", "started", "took"):
         table.add_column(name, no_wrap=name != "what", overflow="fold")
-    for line in lines:
-        table.add_row(*_cells(line, now))
+    for row in rows:
+        table.add_row(*_cells(row, now))
     return table
 
 
-def _cells(line: StackLine, now: datetime) -> Iterable[Text | str]:
-    known = {status.value: status for status in Status}
-    status = known.get(line.status)
-    tone = (
-        words.status_tone(
-            RunView(
-                workflow_id="", run_id="", stack="", status=status, closed=line.ended is not None
-            )
-        )
-        if status
-        else "quiet"
-    )
-    icon = words.TONE_ICON[tone]
-    took = words.duration(words.between(line.started, line.ended or now))
-    yield Text(clean(line.stack), style="bold")
-    yield Text(f"{icon} {clean(line.status.replace('_', ' '))}", style=STYLE[tone])
-    yield Text(clean(f"{line.action} {line.directory}"))
-    yield Text(clean(line.requested_by))
-    same_day = line.started.astimezone().date() == now.astimezone().date()
-    yield f"{line.started.astimezone():{'%H:%M' if same_day else '%Y-%m-%d %H:%M'}}"
-    yield took if line.ended else f"{took} …"
+def _cells(row: RunRow, now: datetime) -> Iterable[Text | str]:
+    view = row.view
+    tone = words.status_tone(view)
+    took = words.duration(words.between(view.started, view.ended or now))
+    yield Text(clean(view.stack), style="bold")
+    yield Text(f"{words.TONE_ICON[tone]} {words.status_words(view)}", style=STYLE[tone])
+    yield Text(clean(row.verdict), style="dim")
+    yield Text(clean(f"{view.action} {view.directory}"))
+    yield Text(clean(view.requested_by))
+    yield _moment(view.started, now)
+    yield took if view.closed else f"{took} …"
+
+
+def _moment(moment: datetime | None, now: datetime) -> str:
+    if moment is None:
+        return ""
+    same_day = moment.astimezone().date() == now.astimezone().date()
+    return f"{moment.astimezone():{'%H:%M' if same_day else '%Y-%m-%d %H:%M'}}"

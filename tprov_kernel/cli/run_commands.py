@@ -80,23 +80,51 @@ def status(
             help="One stack; all of them without.", metavar="[STACK]", show_default=False
         ),
     ] = None,
+    query: Annotated[
+        str,
+        typer.Option(
+            "--query",
+            "-q",
+            help="Every run that a list filter finds; `temporal workflow list` takes the same.",
+            metavar="FILTER",
+            show_default=False,
+        ),
+    ] = "",
+    count: Annotated[
+        bool, typer.Option("--count", help="How many runs have which status, and no list.")
+    ] = False,
     watch: Watch = False,
     as_json: Json = False,
     target: TargetOption = None,
 ) -> None:
     """List the stacks, or show one: steps, plan, findings, decisions, outputs.
 
-    What it shows comes from the run's history; no worker is needed.
+    What it shows comes from the run's history; no worker is needed. A list filter asks for search
+    attributes: tprovStatus, tprovStack, tprovDirectory, tprovRequester, tprovVerdict, tprovAction,
+    and Temporal's own such as ExecutionStatus and StartTime. Texts stand in single quotes.
 
     [bold]Example:[/bold] tprov status demo --watch
 
+    [bold]Example:[/bold] tprov status --query "tprovStatus='awaiting_approval'"
+
+    [bold]Example:[/bold] tprov status --query "tprovVerdict!='allowed' AND
+    tprovDirectory='terraform/tcloud_admin_user' AND StartTime > '2026-01-31'"
+
+    [bold]Example:[/bold] tprov status --count --query "tprovRequester='ada'"
+
     [bold]Next:[/bold] [bold]tprov approve[/bold] or [bold]tprov deny[/bold], where a run waits.
     """
+    if stack and (query or count):
+        raise say.Usage(
+            "One stack, or a filter: not both.",
+            remedy=f"A filter for its runs: tprov status --query \"tprovStack='{stack}'\"",
+        )
     place = place_of(context, target)
     from tprov_kernel.cli import looking
 
     said = goes_on(stack) if stack else "Interrupted."
-    work = looking.status(place, stack=stack, watch=watch, as_json=as_json)
+    wanted = looking.Wanted(query=query, count=count)
+    work = looking.status(place, stack=stack, wanted=wanted, watch=watch, as_json=as_json)
     raise typer.Exit(say.to_its_end(work, interrupted=said))
 
 

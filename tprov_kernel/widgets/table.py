@@ -47,7 +47,7 @@ def counts(tallies: Sequence[Tally], ink: Ink) -> str:
     items = "".join(
         f"<span{ink('nowrap')}><b{ink(tone)}><span{unsaid}>{TONE_ICON[tone]}</span> {tally.count}"
         f"</b> {esc(words)}</span> &emsp;"
-        for tally, words, tone in _told(tallies)
+        for tally, words, tone in told(tallies)
     )
     return f"{picture}<div>{items}</div>"
 
@@ -57,7 +57,7 @@ def counts_words(tallies: Sequence[Tally]) -> str:
     total = sum(tally.count for tally in tallies)
     if not total:
         return "No run."
-    listed = ", ".join(f"{tally.count} {words}" for tally, words, _ in _told(tallies))
+    listed = ", ".join(f"{tally.count} {words}" for tally, words, _ in told(tallies))
     return f"{total} run{'s' * (total > 1)}: {listed}."
 
 
@@ -69,7 +69,7 @@ def counts_svg(tallies: Sequence[Tally], *, themed: bool = True) -> str:
         themed: Colours from JupyterLab's theme; otherwise literal ones.
     """
     words, x, drawn = esc(counts_words(tallies)), 0.0, list[str]()
-    for (tally, said, tone), width in zip(_told(tallies), _widths(tallies), strict=True):
+    for (tally, said, tone), width in zip(told(tallies), _widths(tallies), strict=True):
         fill = style.colour(tone, themed=themed)
         title = f"<title>{tally.count} {esc(said)}</title>"
         box = f'x="{x:.1f}" y="0" width="{width:.1f}" height="{HEIGHT}" rx="3"'
@@ -97,7 +97,7 @@ def counts_img(tallies: Sequence[Tally]) -> str:
     )
 
 
-def _told(tallies: Sequence[Tally]) -> list[tuple[Tally, str, Tone]]:
+def told(tallies: Sequence[Tally]) -> list[tuple[Tally, str, Tone]]:
     """Each with its words and tone, in the order in which they are drawn."""
     views = [
         RunView(
@@ -116,7 +116,7 @@ def _told(tallies: Sequence[Tally]) -> list[tuple[Tally, str, Tone]]:
 
 def _widths(tallies: Sequence[Tally]) -> list[float]:
     """To scale, but each wide enough for its number."""
-    numbers = [tally.count for tally, _, _ in _told(tallies)]
+    numbers = [tally.count for tally, _, _ in told(tallies)]
     least = [max(_LEAST, 9 * len(str(number)) + 6) for number in numbers]
     room = WIDTH - _GAP * (len(numbers) - 1) - sum(least)
     return [
