@@ -196,6 +196,16 @@ def test_a_typed_filter_moves_the_lists() -> None:
     assert shown.lists["tprovStatus"].value == ""
 
 
+def test_an_empty_filter_is_every_run() -> None:
+    """And the field says so: other workflows of a shared server are none of ours."""
+    asked: list[str] = []
+    shown = made(asked, "tprovStatus='applied'")
+    shown.lists["tprovStatus"].value = ""
+    assert (asked, shown.filter.value) == ([ALL_RUNS], ALL_RUNS)
+    shown.filter.value = "  "
+    assert (asked[1:], shown.filter.value) == ([ALL_RUNS], ALL_RUNS)
+
+
 def test_the_lists_offer_what_there_is() -> None:
     """Statuses in the order of a run's life; directories and requesters as they are met."""
     shown = made([])

@@ -15,7 +15,7 @@ from typing import Any
 import ipywidgets as w
 
 from tprov_kernel.errors import TprovError
-from tprov_kernel.filters import choices, with_choice
+from tprov_kernel.filters import ALL_RUNS, choices, with_choice
 from tprov_kernel.messages import Status
 from tprov_kernel.observe import RunView
 from tprov_kernel.visibility import Listing, Tally
@@ -193,6 +193,7 @@ class RunTable:
         return self._kept[2] if self._said.value and self._kept else str(self.filter.value)
 
     def _tell(self, query: str) -> None:
+        query = query.strip() or ALL_RUNS
         # Whatever a callback raises would be lost, or land in another cell.
         try:
             with self._lock:
@@ -294,9 +295,9 @@ _RULES = """
 .tprov-table .counts svg{margin-bottom:4px}
 .tprov-table .body{padding:2px 16px 0}
 .tprov-table .rows{flex:1 1 auto;overflow-x:auto;overflow-y:hidden}
-.tprov-table .links{flex:0 0 56px;padding-top:28px}
+.tprov-table .links{flex:0 0 58px;padding-top:28px}
 .tprov-table .rows table{table-layout:fixed;font-size:13px;min-width:660px}
-.tprov-table .rows th{height:28px;padding-right:6px;box-sizing:border-box;white-space:nowrap;
+.tprov-table .rows th{height:28px;padding-right:4px;box-sizing:border-box;white-space:nowrap;
   overflow:hidden;text-overflow:ellipsis}
 .tprov-table .rows td{height:34px;box-sizing:border-box;padding:0 8px 0 0;vertical-align:middle;
   white-space:nowrap;overflow:hidden;text-overflow:ellipsis}
@@ -304,11 +305,11 @@ _RULES = """
 .tprov-table .rows tr.asks td,.tprov-table .links li.asks{background:var(--tp-ask-tint)}
 .tprov-table .rows tr>:nth-child(3){width:160px}
 .tprov-table .rows tr>:nth-child(4){width:108px;font-size:12px}
-.tprov-table .rows tr>:nth-child(5){width:66px;font-size:12px}
-.tprov-table .rows tr>:nth-child(6){width:74px;font-size:12px}
-.tprov-table .rows tr>:nth-child(7){width:78px;font-size:12px}
+.tprov-table .rows tr>:nth-child(5){width:72px;font-size:12px}
+.tprov-table .rows tr>:nth-child(6){width:72px;font-size:12px}
+.tprov-table .rows tr>:nth-child(7){width:76px;font-size:12px}
 .tprov-table .links ul{list-style:none;margin:0;padding:0;border-top:1px solid var(--tp-line)}
-.tprov-table .links li{height:34px;line-height:34px;margin:0;font-size:12px;white-space:nowrap;
+.tprov-table .links li{height:34px;line-height:33px;margin:0;font-size:12px;white-space:nowrap;
   border-bottom:1px solid var(--tp-line);box-sizing:border-box}
 .tprov-table>.foot{padding:6px 16px 8px}
 .tprov-table .foot .widget-html-content{font-size:12px}
