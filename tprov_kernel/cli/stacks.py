@@ -14,11 +14,11 @@ from tprov_kernel import runs
 from tprov_kernel.cli import render, say
 from tprov_kernel.cli.follow import follow
 from tprov_kernel.cli.histories import without_the_machine
-from tprov_kernel.cli.looking import pollers
 from tprov_kernel.cli.place import Connection, Place, connected, shown
 from tprov_kernel.errors import StackBusy, StackError
 from tprov_kernel.given import plainly_given, warning_about
 from tprov_kernel.stacks import check_name, held_objects
+from tprov_kernel.workers import pollers
 
 # --- start -----------------------------------------------------------------------------------
 

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from tprov_kernel.lab.run import Run, Via
     from tprov_kernel.lab.scenarios import Scenarios
     from tprov_kernel.lab.table import RunsTable
+    from tprov_kernel.lab.worker_process import WorkerProcess
     from tprov_kernel.observe import RunView
     from tprov_kernel.payloads.keyring import KeyRing
     from tprov_kernel.process import Guard
@@ -72,6 +73,7 @@ class Lab:
         self._panel = output.Place()
         self._runtime = Runtime()
         self._worker = KernelWorker(self._runtime, tell=lambda said: self._tell("worker", said))
+        self._process: WorkerProcess | None = None
         self._services: Services | None = None
         self._report: Callable[[Any], None] = _reporter()
         self._tables: dict[str, RunsTable] = {}
@@ -181,16 +183,44 @@ class Lab:
                 replaced=functions,
             )
 
+        if self._process is not None:
+            self._process.stop()
         self._worker.start(build)
 
     def stop_worker(self) -> None:
-        """Stop the worker of this kernel; runs stay where they are."""
+        """Stop this notebook's worker; runs stay where they are."""
+        if self._process is not None:
+            self._process.stop()
         self._worker.stop()
+
+    def worker_process(self) -> WorkerProcess:
+        """Hand this notebook's queue to a worker in a process of its own, which may be killed.
+
+        `restart_worker` takes the queue back.
+
+        Raises:
+            ServiceError: It does not come up.
+        """
+        from tprov_kernel.lab.worker_process import WorkerProcess
+
+        if self._process is None:
+            self._process = WorkerProcess(self._runtime, self._guard, self.settings)
+        self._process.start()
+        self._worker.stop()
+        return self._process
 
     @property
     def worker_runs(self) -> bool:
-        """Whether this kernel's worker polls."""
-        return self._worker.runs
+        """Whether this notebook's worker polls, in the kernel or in a process of its own."""
+        return self._worker.runs or (self._process is not None and self._process.runs)
+
+    async def _nobody_polls(self) -> bool:
+        """Whether nobody works on this notebook's queue; the server remembers one for minutes."""
+        from tprov_kernel.workers import pollers
+
+        if self.worker_runs:
+            return False
+        return not {*await pollers(self.client, self.settings.task_queue)} - {self.identity}
 
     # --- runs --------------------------------------------------------------------------------
 
@@ -333,6 +363,7 @@ class Lab:
                 guard=self._guard,
                 settings=self.settings,
             ),
+            nobody_polls=self._nobody_polls,
             on_view=self._hear,
         )
         self.runs.append(made)

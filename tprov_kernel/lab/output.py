@@ -26,6 +26,15 @@ def show_markdown(text: str) -> None:
     display({"text/plain": text, "text/markdown": text}, raw=True)
 
 
+class Words(str):
+    """A sentence that a cell shows as it is, without quotes."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return str(self)
+
+
 class Place:
     """One output of one cell, that may change after it was shown."""
 

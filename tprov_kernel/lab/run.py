@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import Future
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from time import monotonic
@@ -21,7 +21,7 @@ from tprov_kernel.errors import DecisionRefused, TprovError
 from tprov_kernel.lab.gate import decisions_html, decisions_words
 from tprov_kernel.lab.ground import LOOK_EVERY, Lookout
 from tprov_kernel.lab.looks import WebUI, events_html, fetch_events, payload_rows, web_ui_html
-from tprov_kernel.lab.output import show_html, show_markdown
+from tprov_kernel.lab.output import Words, show_html, show_markdown
 from tprov_kernel.lab.runtime import Runtime
 from tprov_kernel.lab.trying import explain, text_html, tried_html, tried_words, what_if
 from tprov_kernel.messages import Finding, Status, progress_of
@@ -40,6 +40,9 @@ Via = Literal["signal", "update"]
 
 FIRST = 1.0
 """Seconds to wait for the first news of a run before its card is shown without."""
+
+NEWS = 5.0
+"""Seconds to wait for what has happened already to be heard of."""
 
 TICK = 0.5
 """Seconds between two looks at the clock, while a run is open."""
@@ -74,6 +77,7 @@ class Run:
         worker: Identity of this kernel's worker.
         queue: The task queue that it polls.
         means: What it takes to seal a snapshot, and to have a plan judged by other policies.
+        nobody_polls: Tells whether no worker works on that queue.
         on_view: Told of every change, for `tprov play`.
     """
 
@@ -90,6 +94,7 @@ class Run:
         worker: str,
         queue: str,
         means: Means,
+        nobody_polls: Callable[[], Awaitable[bool]],
         on_view: Callable[[RunView], None] = lambda _: None,
     ) -> None:
         self.stack = stack
@@ -102,6 +107,7 @@ class Run:
         self._headless = headless
         self._web = web
         self._worker, self._queue = worker, queue
+        self._nobody_polls, self._alone = nobody_polls, False
         self._means = means
         self._lookout = Lookout(client, handle, key_ring=means.key_ring, root=means.settings.root)
         self._on_view = on_view
@@ -209,19 +215,19 @@ class Run:
             raise NotReached("There is no Web UI here.")
         show_html(web_ui_html(self._web, height=height), f"Temporal Web UI: {self._web.url}")
 
-    def approve(self, reason: str = "", *, review: str = "") -> str:
+    def approve(self, reason: str = "", *, review: str = "") -> Words:
         """Approve what waits, as the button does; returns what came of it."""
-        return self._runtime.call(self._decide("approve", reason, review))
+        return Words(self._runtime.call(self._decide("approve", reason, review)))
 
-    def deny(self, reason: str = "", *, review: str = "") -> str:
+    def deny(self, reason: str = "", *, review: str = "") -> Words:
         """Deny what waits, as the button does; returns what came of it."""
-        return self._runtime.call(self._decide("deny", reason, review))
+        return Words(self._runtime.call(self._decide("deny", reason, review)))
 
-    def recheck(self) -> str:
+    def recheck(self) -> Words:
         """Take the step again that failed of what was mended meanwhile, as the button does."""
-        return self._runtime.call(self._do_again("recheck"))
+        return Words(self._runtime.call(self._do_again("recheck")))
 
-    def replan(self, **variables: Any) -> str:
+    def replan(self, **variables: Any) -> Words:
         """Plan the directory as it is now, in place of what waits, as the button does.
 
         Args:
@@ -232,7 +238,14 @@ class Run:
             DecisionRefused: The run waits for nothing.
             ConfigurationError: The directory is not here, or a variable is not declared.
         """
-        return self._runtime.call(self._do_again("replan", variables or None))
+        former = self._view.review if self._view else None
+        words = self._runtime.call(self._do_again("replan", variables or None))
+        # The answer comes before the plan: what waits for a decision next is not the former review.
+        self._wait_for(
+            lambda v: v.status != Status.AWAITING_APPROVAL or v.review != former,
+            monotonic() + NEWS,
+        )
+        return Words(words)
 
     def was_asked_with(self, variables: Mapping[str, Any]) -> None:
         """Somebody asked for the same run with these values: the card says which are others."""
@@ -336,14 +349,25 @@ class Run:
                 self._seen.notify_all()
             self._on_view(view)
             if self._card is not None:
-                self._card.show(view)
+                self._card.show(self._as_seen_from_here(view))
         if self._card is not None:
             self._card.show_payloads(await self._payload_rows(6))
 
     async def _tick(self, card: RunCard) -> None:
         while not (self._view and self._view.closed):
             await asyncio.sleep(TICK)
+            with suppress(TprovError):  # the card says that the server does not answer
+                alone = await self._nobody_polls()
+                if alone != self._alone and self._view is not None:
+                    self._alone = alone
+                    card.show(self._as_seen_from_here(self._view))
             card.tick(datetime.now(UTC))
+
+    def _as_seen_from_here(self, view: RunView) -> RunView:
+        """A run that waits asks nothing of a worker; whether there is one is known here."""
+        if not self._alone or view.closed or view.contact.task_queue != self._queue:
+            return view
+        return replace(view, contact=replace(view.contact, pollers=0))
 
     async def _look(self, card: RunCard) -> None:
         """Tell the card whether the directory moved on; what cannot be looked at is not told."""
