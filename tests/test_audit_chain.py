@@ -21,9 +21,12 @@ from tprov_kernel import runs
 from tprov_kernel.attributes import ATTRIBUTES
 from tprov_kernel.audit import audit, fold, to_markdown
 from tprov_kernel.audit.chain import histories
+from tprov_kernel.errors import DecisionRefused
 from tprov_kernel.messages import (
     ApplyJob,
     ApplyResult,
+    AttributeChange,
+    Decision,
     Finding,
     InitJob,
     InitResult,
@@ -33,6 +36,8 @@ from tprov_kernel.messages import (
     PlanResult,
     PlanView,
     PolicyJob,
+    ResourceChange,
+    Review,
     SavedPlan,
     Status,
     Verdict,
@@ -68,15 +73,29 @@ async def plan(job: PlanJob) -> PlanResult:
             state_serial=0,
             terraform_version="1.11.4",
         ),
-        view=PlanView(add=1),
+        view=PlanView(
+            add=1,
+            changes=[
+                ResourceChange(
+                    address="a.b",
+                    type="a",
+                    change="create",
+                    attributes=[AttributeChange(name="digest", after=digest[:8])],
+                )
+            ],
+        ),
     )
 
 
 @activity.defn(name="evaluate_policy")
 async def judge(job: PolicyJob) -> Verdict:
     """Somebody has to decide."""
-    found = Finding(rule="r", level="soft-mandatory", address="a.b", message="Hm.", remedy="Ask.")
-    return Verdict(findings=[found], bundle_digest="b" * 64, opa_version="1")
+    return Verdict(findings=FINDINGS_BY["findings"], bundle_digest="b" * 64, opa_version="1")
+
+
+ASK = Finding(rule="r", level="soft-mandatory", address="a.b", message="Hm.", remedy="Ask.")
+FINDINGS_BY = {"findings": [ASK]}
+"""What the plain policies find."""
 
 
 @activity.defn(name="terraform_apply")
@@ -198,3 +217,95 @@ async def test_a_chain_is_told_as_one_run(client: Client, tmp_path: Path) -> Non
         (d.outcome, d.reviewer) for d in told.decisions
     ]
     assert "## Gaps" in to_markdown(late)
+
+
+async def test_a_continued_run_forgets_nothing(client: Client, tmp_path: Path) -> None:
+    """It tells what differs from the review before, and knows those that were superseded."""
+    chain = Chain(client, tmp_path)
+    first = await chain.start()
+    reviews = [await chain.review(await _asks(client, 1))]
+    while (current := await _current(client)).run_id == first.first_execution_run_id:
+        reviews.append(await chain.asks_anew(reviews[-1]))
+    assert len(reviews) >= 3
+    assert reviews[-1].supersedes == reviews[-2].digest
+    (told,) = reviews[-1].differs
+    assert told.startswith("a.b: digest = ")
+    bound: Any = current
+    for former in reviews[:-1]:
+        with pytest.raises(DecisionRefused, match=r"was superseded, .* waits now"):
+            await runs.decide(bound, "approve", reason="x", review=former.digest)
+    with pytest.raises(DecisionRefused, match="is not the one that waits"):
+        await runs.decide(bound, "approve", reason="x", review="12345678")
+    decisions = await current.query("get_decisions", result_type=list[Decision])
+    assert [d.reviewer for d in decisions] == [f"reviewer-{n}" for n in range(1, len(reviews))]
+
+    await runs.decide(bound, "deny", reason="enough")
+    async with soon():
+        await current.result()
+    destroyed = await runs.start_destroy(client, stack="long", task_queue=QUEUE)
+    async with soon():
+        handle = client.get_workflow_handle("stack-long")
+        while not await handle.query("get_review"):  # noqa: ASYNC110 (the server makes it true)
+            await asyncio.sleep(0.05)
+    review = await handle.query("get_review", result_type=Review)
+    assert review.supersedes == "", "a destroy is another run: nothing of the former one is its own"
+    assert await handle.query("get_decisions") == []
+    await destroyed.terminate()
+
+
+async def test_a_continued_run_asks_even_if_the_policies_no_longer_mind(
+    client: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As one that is not continued does: whoever was asked is told what became of it."""
+    chain = Chain(client, tmp_path)
+    first = await chain.start()
+    review = await chain.review(await _asks(client, 1))
+    monkeypatch.setitem(FINDINGS_BY, "findings", [])
+    while (current := await _current(client)).run_id == first.first_execution_run_id:
+        review = await chain.asks_anew(review)
+    assert review.findings == []
+    assert await current.query("get_current_status") == Status.AWAITING_APPROVAL
+    await current.terminate()
+
+
+class Chain:
+    """A run that is planned anew until it continues as new."""
+
+    def __init__(self, client: Client, folder: Path) -> None:
+        self._client, self._folder, self._keys = client, folder, KeyRing.in_memory()
+        self._source = (ROOT / "terraform" / "tcloud_admin_user" / "variables.tf").read_text()
+        self._number = 0
+        (folder / "main.tf").write_text(self._source)
+
+    async def start(self) -> runs.RunHandle:
+        """Start it."""
+        return await runs.start_run(
+            self._client,
+            stack="long",
+            directory=self._folder,
+            key_ring=self._keys,
+            task_queue=QUEUE,
+        )
+
+    async def review(self, handle: WorkflowHandle[Any, Any]) -> Review:
+        """What waits."""
+        told: Review = await handle.query("get_review", result_type=Review)
+        return told
+
+    async def asks_anew(self, former: Review) -> Review:
+        """Send a decision that is ignored, change something, re-plan; give the next review."""
+        handle: Any = await _current(self._client)
+        self._number += 1
+        await handle.signal("approve_apply", {"reviewer": f"reviewer-{self._number}"})
+        (self._folder / "main.tf").write_text(f"{self._source}\n# {self._number}\n")
+        await runs.replan(
+            self._client, handle, directory=self._folder, key_ring=self._keys, variables={}
+        )
+        async with soon():
+            while True:
+                handle = await _current(self._client)
+                status = await handle.query("get_current_status")
+                review = await self.review(handle)
+                if status == Status.AWAITING_APPROVAL and review.digest != former.digest:
+                    return review
+                await asyncio.sleep(0.05)

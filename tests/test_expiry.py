@@ -6,6 +6,7 @@ the real ones.
 
 from __future__ import annotations
 
+import shutil
 import sys
 import sysconfig
 from collections.abc import AsyncIterator
@@ -17,9 +18,11 @@ from typing import Any
 import pytest
 from temporalio.api.enums.v1 import IndexedValueType
 from temporalio.api.operatorservice.v1 import AddSearchAttributesRequest
+from temporalio.client import WorkflowFailureError
+from temporalio.exceptions import ApplicationError
 from temporalio.testing import WorkflowEnvironment
 
-from tests.conftest import Platform
+from tests.conftest import ROOT, Platform
 from tests.test_workflow import ADMIN
 from tprov_kernel import runs
 from tprov_kernel.activities import Activities
@@ -44,13 +47,17 @@ def server_binary() -> Path:
 
 
 @pytest.fixture
-async def days(platform: Platform) -> AsyncIterator[tuple[WorkflowEnvironment, Settings]]:
+async def days(
+    platform: Platform, tmp_path: Path
+) -> AsyncIterator[tuple[WorkflowEnvironment, Settings]]:
     """A server on which days pass in a moment, and a worker of ours."""
     kinds = {
         "Text": IndexedValueType.INDEXED_VALUE_TYPE_TEXT,
         "Keyword": IndexedValueType.INDEXED_VALUE_TYPE_KEYWORD,
     }
-    settings = replace(platform.settings, task_queue=QUEUE)
+    policies = tmp_path / "policies"
+    shutil.copytree(ROOT / "policies", policies)
+    settings = replace(platform.settings, task_queue=QUEUE, policies=policies)
     activities = Activities(
         settings=settings,
         toolchain=platform.toolchain,
@@ -99,6 +106,26 @@ async def test_a_review_expires_when_it_said(
     for via in ("update", "signal"):
         with pytest.raises(DecisionRefused, match=r"the run is over.*Nothing was recorded"):
             await runs.decide(handle, "approve", reason="late", via=via)
+
+
+async def test_what_nobody_mends_in_time_fails(
+    platform: Platform, days: tuple[WorkflowEnvironment, Settings]
+) -> None:
+    """A run waits for a repair as long as a review would; then it says what was wrong."""
+    environment, settings = days
+    broken = settings.policies / "mistake.rego"
+    broken.write_text("this is no rego\n")
+    handle = await _start(platform, days, "expiry-broken")
+    with pytest.raises(WorkflowFailureError) as raised:
+        await handle.result()
+    assert isinstance(raised.value.cause, ApplicationError)
+    assert raised.value.cause.message.startswith("mistake.rego:1: package expected")
+    told = await audit(environment.client, handle)
+    assert (told.status, told.applies) == (Status.FAILED, [])
+    assert told.ended is not None
+    assert told.asked is not None
+    assert told.ended.at - told.asked.at >= timedelta(seconds=APPROVAL_EXPIRES)
+    assert held_objects(settings.stacks, "expiry-broken") == []
 
 
 async def test_the_last_hour_counts(

@@ -9,6 +9,7 @@ from __future__ import annotations
 import shlex
 import shutil
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,9 @@ from tests.test_workflow import ADMIN, asks, start, until
 from tprov_kernel import runs
 from tprov_kernel.activities import Activities
 from tprov_kernel.connect import build_worker
+from tprov_kernel.errors import DecisionRefused
 from tprov_kernel.messages import PlanJob, PlanResult, PolicyJob, Status, Verdict
+from tprov_kernel.observe import RunView
 from tprov_kernel.payloads.keyring import KeyRing
 from tprov_kernel.process import Guard
 from tprov_kernel.settings import Settings
@@ -207,24 +210,116 @@ async def test_a_plan_past_the_bound_says_so(bench: Bench) -> None:
 # --- runs ------------------------------------------------------------------------------------
 
 
-async def test_a_run_goes_on_when_opa_is_there_again(platform: Platform, tmp_path: Path) -> None:
-    """While it is missing the run says so and loses nothing; then it asks as ever."""
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        ("", "opa cannot be started"),
+        ("exec sleep 600", "opa did not end within"),
+        ("kill -9 $$", "OPA was ended by signal 9"),
+    ],
+    ids=["is missing", "hangs", "dies"],
+)
+async def test_a_run_goes_on_when_opa_works_again(
+    platform: Platform, tmp_path: Path, body: str, words: str
+) -> None:
+    """Until then the run says so, tries again by itself, and loses nothing; then it asks."""
     path = tmp_path / "opa"
-    toolchain = with_opa(platform.toolchain, str(path))
-    settings = replace(platform.settings, task_queue="no-opa")
+    if body:
+        path.write_text(f"#!/bin/sh\n{body}\n")
+        path.chmod(0o700)
+    queue = f"opa-{len(body)}"
+    settings = replace(platform.settings, task_queue=queue)
     activities = Activities(
-        settings=settings, toolchain=toolchain, key_ring=platform.keys, guard=platform.guard
+        settings=settings,
+        toolchain=with_opa(platform.toolchain, str(path)),
+        key_ring=platform.keys,
+        guard=platform.guard,
+        policy_timeout=0.2,
     )
     client = await platform.client()
-    async with build_worker(client, activities, task_queue="no-opa"):
-        handle = await start(client, settings, platform, "no-opa", ADMIN)
+    async with build_worker(client, activities, task_queue=queue):
+        handle = await start(client, settings, platform, queue, ADMIN)
         view = await until(client, handle, lambda v: v.step("policy").failure != "")
-        assert "opa cannot be started" in view.step("policy").failure
+        assert words in view.step("policy").failure
+        assert not view.closed
+        path.unlink(missing_ok=True)
         path.symlink_to(platform.toolchain.opa.argv[0])
         view = await until(client, handle, asks)
         assert view.status == Status.AWAITING_APPROVAL
         await runs.decide(handle, "deny", reason="")
         await handle.result()
+
+
+async def test_a_run_with_a_plan_of_5_mb_asks(platform: Platform, tmp_path: Path) -> None:
+    """It is judged, shown as far as a view may be large, and waits for a decision."""
+    source = large(100).replace("sha512(", 'format("%0128s", ')
+    (tmp_path / "main.tf").write_text(source.replace("range(40)", "range(200)"))
+    client = await platform.client()
+    async with platform.worker(client, task_queue="five-mb") as settings:
+        handle = await start(client, settings, platform, "five-mb", tmp_path)
+        view = await until(client, handle, asks)
+        assert view.review is not None
+        assert view.review.summary == "100 to add, 0 to change, 0 to destroy"
+        assert len(view.review.findings) == 100
+        await runs.decide(handle, "deny", reason="")
+        assert (await handle.result()).status == Status.REJECTED
+
+
+async def test_a_plan_past_the_bound_waits_for_a_smaller_one(
+    platform: Platform, tmp_path: Path
+) -> None:
+    """The run says so and waits; the same again is no smaller; a smaller one goes on."""
+    (tmp_path / "main.tf").write_text(large(400))
+    client = await platform.client()
+    async with platform.worker(client, task_queue="too-large") as settings:
+        handle = await start(client, settings, platform, "too-large", tmp_path)
+        for attempt in (1, 2):
+            view = await until(client, handle, partial(_too_large, times=attempt))
+            assert view.step("plan").failure.startswith("The plan is ")
+            assert "at most 1.2 MB can travel with a run." in view.step("plan").failure
+            with pytest.raises(DecisionRefused, match="it is planning"):
+                await runs.decide(handle, "approve", reason="never mind")
+            if attempt == 1:
+                assert await runs.recheck(handle) == "Trying again."
+        (tmp_path / "main.tf").write_text(SMALL)
+        await runs.replan(client, handle, directory=tmp_path, key_ring=platform.keys)
+        view = await until(client, handle, asks)
+        assert view.review is not None
+        assert view.review.summary == "1 to add, 0 to change, 0 to destroy"
+        with pytest.raises(DecisionRefused, match="nothing waits to be mended"):
+            await runs.recheck(handle)
+        await runs.decide(handle, "approve", reason="small enough")
+        assert (await handle.result()).status == Status.APPLIED
+
+
+async def test_what_could_not_be_judged_may_be_planned_anew(
+    platform: Platform, tmp_path: Path
+) -> None:
+    """Instead of a recheck: the policies are mended, and another snapshot takes its place."""
+    policies, directory = tmp_path / "policies", tmp_path / "directory"
+    shutil.copytree(ROOT / "policies", policies)
+    (policies / "mistake.rego").write_text("this is no rego\n")
+    directory.mkdir()
+    (directory / "main.tf").write_text(SMALL)
+    client = await platform.client()
+    async with platform.worker(client, task_queue="anew", policies=policies) as settings:
+        handle = await start(client, settings, platform, "anew", directory)
+        view = await until(client, handle, failed_to_judge)
+        assert "mistake.rego:1" in view.step("policy").failure
+        (policies / "mistake.rego").unlink()
+        (directory / "main.tf").write_text(SMALL.replace('"x"', '"y"'))
+        await runs.replan(client, handle, directory=directory, key_ring=platform.keys)
+        view = await until(client, handle, asks)
+        assert view.plan is not None
+        assert {a.after for a in view.plan.changes[0].attributes if a.name == "input"} == {'"y"'}
+        await runs.decide(handle, "deny", reason="")
+        await handle.result()
+
+
+def _too_large(view: RunView, times: int) -> bool:
+    """Whether the plan was too large so often, and is not made again by itself."""
+    told = view.step("plan")
+    return told.state == "failed" and [span.kind for span in told.spans].count("failed") == times
 
 
 async def test_policies_that_are_gone_at_apply_apply_nothing(

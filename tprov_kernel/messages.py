@@ -154,11 +154,19 @@ class Carried:
         decisions: Every decision so far.
         former: The review that the next one supersedes.
         reviews: How many reviews there were.
+        superseded: Digests of the reviews before that, the last ones.
+        shown: The plan that the former review was about, so that the next one tells what differs.
+        reason: The reason of the last decision that took effect.
+        done: What applies have done so far.
     """
 
     decisions: list[Decision]
     former: Review | None = None
     reviews: int = 0
+    superseded: list[str] = field(default_factory=list)
+    shown: PlanView | None = None
+    reason: str = ""
+    done: ApplyResult | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

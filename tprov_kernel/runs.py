@@ -133,6 +133,7 @@ async def start_destroy(
         **{
             **{name: getattr(last, name) for name in last.__dataclass_fields__},
             "action": "destroy",
+            "carried": None,
             "requested_by": requested_by or me().split("@")[0],
             **fields,
         }

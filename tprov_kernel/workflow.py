@@ -99,18 +99,18 @@ class ProvisionInfraWorkflow:
         self._status = Status.UNINITIALIZED
         self._plan: PlanResult | None = None
         self._review: Review | None = carried.former
-        self._former: list[str] = [carried.former.digest] if carried.former else []
-        self._reviewed: PlanView | None = None
+        self._former: list[str] = list(carried.superseded)
+        self._reviewed: PlanView | None = carried.shown
         self._reviews = carried.reviews
         self._decision: Decision | None = None
         self._decisions: list[Decision] = list(carried.decisions)
-        self._effective_reason = ""
+        self._effective_reason = carried.reason
         self._replan: ReplanInput | None = None
         self._broken = False
         self._applying: workflow.ActivityHandle[ApplyResult] | None = None
         self._interrupts = 0
         self._stopped_by = ""
-        self._done = ApplyResult(added=0, changed=0, destroyed=0)
+        self._done = carried.done or ApplyResult(added=0, changed=0, destroyed=0)
         self._heartbeat = timedelta(seconds=request.heartbeat)
 
     @workflow.run
@@ -258,7 +258,8 @@ class ProvisionInfraWorkflow:
         if self._stopped_by:
             return True
         if approved is None:
-            return bool(judged.verdict.at("soft-mandatory"))
+            # Reviews that were carried along: somebody was asked, and is told what became of it.
+            return bool(judged.verdict.at("soft-mandatory")) or self._reviews > 0
         return not covers(approved.plan, approved.verdict, judged.plan, judged.verdict)
 
     async def _ask_until_decided(self, judged: Judged) -> Judged | None:
@@ -316,7 +317,15 @@ class ProvisionInfraWorkflow:
 
     def _continue_as_new(self) -> None:
         """A long wait with many re-plans: go on with a short history, and every decision."""
-        carried = Carried(decisions=self._decisions, former=self._review, reviews=self._reviews)
+        carried = Carried(
+            decisions=self._decisions,
+            former=self._review,
+            reviews=self._reviews,
+            superseded=self._former[-MAX_DECISIONS:],
+            shown=self._reviewed,
+            reason=self._effective_reason,
+            done=self._done,
+        )
         workflow.continue_as_new(replace(self._request, carried=carried))
 
     # --- apply -------------------------------------------------------------------------------
