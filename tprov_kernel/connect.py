@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import getpass
 import os
+import re
 import socket
 from collections.abc import Mapping
 from datetime import timedelta
@@ -19,10 +20,10 @@ from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxR
 
 from tprov_kernel.activities import Activities, ActivityFunction
 from tprov_kernel.audit.keep import keeping_audits
-from tprov_kernel.errors import ServiceError
+from tprov_kernel.errors import ServiceError, SettingsError
 from tprov_kernel.payloads.codec import data_converter
 from tprov_kernel.payloads.keyring import KeyRing
-from tprov_kernel.settings import Settings
+from tprov_kernel.settings import Settings, Source
 from tprov_kernel.workflow import ProvisionInfraWorkflow
 
 MAX_CACHED_WORKFLOWS = 50
@@ -56,29 +57,85 @@ async def connect(
     Raises:
         ServiceError: It does not answer, or does not let us in.
     """
-    tls: bool | TLSConfig = settings.tls
-    if settings.tls_cert and settings.tls_key:
-        tls = TLSConfig(
-            client_cert=settings.tls_cert.read_bytes(),
-            client_private_key=settings.tls_key.read_bytes(),
-        )
     try:
         return await Client.connect(
             settings.address,
             namespace=settings.namespace,
             api_key=settings.api_key or None,
-            tls=tls,
+            tls=_tls(settings),
+            rpc_metadata=dict(settings.grpc_meta),
             data_converter=data_converter(key_ring, encrypt=settings.encrypt_payloads),
             identity=identity or me(),
             runtime=_runtime(),
         )
-    except (RuntimeError, RPCError) as error:
-        raise ServiceError(
-            f"The Temporal server at {settings.address} does not answer: {_first_line(error)}.",
-            remedy="Open the services with `tprov up`."
-            if settings.target == "local"
-            else "Check address, TLS and API key: `tprov doctor --target remote` shows them.",
+    except (RuntimeError, RPCError, ValueError) as error:
+        raise _does_not_answer(settings, error) from error
+
+
+def _tls(settings: Settings) -> bool | TLSConfig:
+    given = (settings.tls_cert, settings.tls_key, settings.tls_ca)
+    if not settings.tls or not (any(given) or settings.tls_server_name):
+        return settings.tls
+    cert, key, ca = map(_read, given)
+    return TLSConfig(
+        domain=settings.tls_server_name or None,
+        client_cert=cert,
+        client_private_key=key,
+        server_root_ca_cert=ca,
+    )
+
+
+def _read(source: Source | None) -> bytes | None:
+    if source is None or isinstance(source, bytes):
+        return source
+    try:
+        return source.read_bytes()
+    except OSError as error:
+        raise SettingsError(
+            f"{source} cannot be read: {error.strerror}.", remedy="Make it readable to you."
         ) from error
+
+
+_HUNG_UP = (
+    r"unexpected ?eof|connection (was )?closed|connection reset|broken pipe|operation was canceled"
+)
+"""With TLS 1.3 a client learns that its certificate is not wanted by this alone."""
+
+_MEANING = (
+    (r"connection refused", "nothing listens there"),
+    (r"dns error|lookup address|name or service not known", "nobody knows this name"),
+    (r"certificate ?required", "it demands a client certificate, and none was given"),
+    (r"unknown ?(ca|issuer)|bad ?certificate|decrypt ?error|certificate ?unknown"
+     r"|access ?denied", "a certificate is not accepted, the server's by us or ours by it"),
+    (r"not ?valid ?for ?name", "its certificate is for another name"),
+    (r"certificate ?expired|expired", "a certificate has expired"),
+    (r"PrivateKeyParseError|CertificateParseError|InconsistentKeys|KeyMismatch|pem\b",
+     "certificate and key cannot be used: they are no PEM, or do not belong together"),
+    (_HUNG_UP, "it ended the connection: it may want TLS, or is no Temporal server"),
+    (r"tls|handshake|corrupt ?message|invalid ?content ?type", "the two sides do not agree on TLS"),
+    (r"timed? ?out|deadline", "no answer came in time"),
+    (r"unauthenticated|jwt|permission ?denied|unauthorized", "it does not accept the API key"),
+    (r"network is unreachable|no route", "there is no way to it"),
+)  # fmt: skip
+
+
+def _does_not_answer(settings: Settings, error: BaseException) -> ServiceError:
+    """One sentence: the transport's own text is for programmers."""
+    text = " ".join(str(error).split())
+    if settings.tls and re.search(_HUNG_UP, text, re.IGNORECASE):
+        why = "it ended the connection; probably it "
+        why += "does not accept" if settings.tls_cert else "demands, and was not given,"
+        why += " the client certificate"
+    else:
+        known = (words for said, words in _MEANING if re.search(said, text, re.IGNORECASE))
+        why = next(known, "it cannot be reached")
+    local = settings.target == "local"
+    return ServiceError(
+        f"The Temporal server at {settings.address} does not answer: {why}.",
+        remedy="Open the services with `tprov up`."
+        if local
+        else "Check address, TLS and API key: `tprov doctor --target remote` shows them.",
+    )
 
 
 def build_worker(
@@ -134,7 +191,3 @@ def _as_activity(name: str, function: ActivityFunction) -> ActivityFunction:
     if hasattr(function, "__temporal_activity_definition"):
         return function
     return activity.defn(name=name)(function)
-
-
-def _first_line(error: BaseException) -> str:
-    return str(error).strip().splitlines()[0].rstrip(".") if str(error).strip() else repr(error)

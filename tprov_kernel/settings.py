@@ -18,6 +18,9 @@ from tprov_kernel.messages import DEFAULT_TASK_QUEUE
 
 Target = Literal["local", "remote"]
 
+Source = Path | bytes
+"""A certificate or a key: the file that holds it, or itself."""
+
 CONNECTION_VARIABLES = (
     "TEMPORAL_ADDRESS",
     "TEMPORAL_HOST_URL",
@@ -70,9 +73,12 @@ class Settings:
         address: ``host:port`` of the Temporal server.
         namespace: The Temporal namespace.
         task_queue: The task queue runs are started on.
+        tls: Whether the connection uses TLS.
         tls_cert: Client certificate for mTLS; None without.
         tls_key: Its key.
-        tls: Whether the connection uses TLS.
+        tls_ca: Certificates that the server's has to be signed by; None for those of the system.
+        tls_server_name: The name in the server's certificate, where the address is another.
+        grpc_meta: More headers of each call, from the SDK's own configuration.
         api_key: API key for the Temporal server; empty without.
         cloud: The Temporal Cloud API.
         encrypt_payloads: Whether payloads are encrypted; plan files are sealed in any case.
@@ -90,8 +96,11 @@ class Settings:
     namespace: str = "default"
     task_queue: str = DEFAULT_TASK_QUEUE
     tls: bool = False
-    tls_cert: Path | None = None
-    tls_key: Path | None = None
+    tls_cert: Source | None = field(default=None, repr=False)
+    tls_key: Source | None = field(default=None, repr=False)
+    tls_ca: Source | None = field(default=None, repr=False)
+    tls_server_name: str = ""
+    grpc_meta: Mapping[str, str] = field(default_factory=dict, repr=False)
     api_key: str = field(default="", repr=False)
     cloud: CloudSettings = field(default_factory=CloudSettings)
     encrypt_payloads: bool = True
@@ -161,42 +170,9 @@ def remote_settings(
         SettingsError: Two names disagree, a file is missing, or nothing says where to connect.
     """
     # Imported here: the local path, and the workflow sandbox, never need it.
-    from temporalio.envconfig import ClientConfigProfile
+    from tprov_kernel.remote import read_connection
 
-    sources: dict[str, str] = {}
-    profile = ClientConfigProfile.load(override_env_vars=dict(environ))
-    ours = environ.get("TEMPORAL_HOST_URL", "")
-    theirs = profile.address or ""
-    if ours and theirs and ours != theirs:
-        raise SettingsError(
-            f"TEMPORAL_HOST_URL ({ours}) and TEMPORAL_ADDRESS ({theirs}) name two servers.",
-            remedy="Unset one of them.",
-        )
-    address = ours or theirs
-    if not address:
-        raise SettingsError(
-            "Nothing says which Temporal server to use.",
-            remedy="Set TEMPORAL_HOST_URL=<namespace>.<account>.tmprl.cloud:7233,"
-            " or leave out --target remote to stay local.",
-        )
-    sources["address"] = "TEMPORAL_HOST_URL" if ours else "TEMPORAL_ADDRESS or temporal.toml"
-    namespace = profile.namespace or "default"
-    sources["namespace"] = (
-        "TEMPORAL_NAMESPACE" if environ.get("TEMPORAL_NAMESPACE") else "default or temporal.toml"
-    )
-    if address.split(":")[0].endswith(".tmprl.cloud") and "." not in namespace:
-        raise SettingsError(
-            f"The host {address} is a Temporal Cloud namespace, the namespace is {namespace!r}.",
-            remedy="Set TEMPORAL_NAMESPACE=<namespace>.<account>, as in the host's name.",
-        )
-    cert = _file(environ, "TEMPORAL_MTLS_TLS_CERT")
-    key = _file(environ, "TEMPORAL_MTLS_TLS_KEY")
-    if (cert is None) != (key is None):
-        raise SettingsError(
-            "mTLS needs a certificate and its key; only one of the two is set.",
-            remedy="Set both TEMPORAL_MTLS_TLS_CERT and TEMPORAL_MTLS_TLS_KEY.",
-        )
-    api_key = profile.api_key or ""
+    connection = read_connection(environ)
     insecure = truth(
         environ.get("TEMPORAL_CLOUD_ALLOW_INSECURE", ""), name="TEMPORAL_CLOUD_ALLOW_INSECURE"
     )
@@ -204,13 +180,16 @@ def remote_settings(
         target="remote",
         root=root,
         home=home or default_home(root) / "remote",
-        address=address,
-        namespace=namespace,
+        address=connection.address,
+        namespace=connection.namespace,
         task_queue=environ.get("TEMPORAL_INFRA_PROVISION_TASK_QUEUE", DEFAULT_TASK_QUEUE),
-        tls=bool(cert or api_key or (profile.tls and not profile.tls.disabled)),
-        tls_cert=cert,
-        tls_key=key,
-        api_key=api_key,
+        tls=connection.tls,
+        tls_cert=connection.cert,
+        tls_key=connection.key,
+        tls_ca=connection.ca,
+        tls_server_name=connection.server_name,
+        grpc_meta=connection.grpc_meta,
+        api_key=connection.api_key,
         cloud=CloudSettings(
             endpoint=environ.get("TEMPORAL_CLOUD_ENDPOINT", CloudSettings.endpoint),
             api_key=environ.get("TEMPORAL_CLOUD_API_KEY", ""),
@@ -219,15 +198,5 @@ def remote_settings(
         ),
         encrypt_payloads=truth(environ.get("ENCRYPT_PAYLOADS", "true"), name="ENCRYPT_PAYLOADS"),
         policies=root / "policies",
-        sources=sources,
+        sources=connection.sources,
     )
-
-
-def _file(environ: Mapping[str, str], name: str) -> Path | None:
-    text = environ.get(name)
-    if not text:
-        return None
-    path = Path(text).expanduser()
-    if not path.is_file():
-        raise SettingsError(f"{name} names {text}, which is no file.", remedy=f"Correct {name}.")
-    return path

@@ -14,7 +14,7 @@ from typing import Any
 
 from tprov_kernel.cli.place import Place, shown
 from tprov_kernel.errors import SettingsError, TprovError
-from tprov_kernel.settings import CONNECTION_VARIABLES, Settings, remote_settings
+from tprov_kernel.settings import CONNECTION_VARIABLES, Settings, Source, remote_settings
 
 WELL_KNOWN = {
     7233: "Temporal server",
@@ -191,6 +191,10 @@ def _values(settings: Settings) -> Iterator[Line]:
         "namespace": settings.namespace,
         "task_queue": settings.task_queue,
         "tls": "mTLS" if settings.tls_cert else "yes" if settings.tls else "no",
+        **({"tls_cert": _where(settings.tls_cert)} if settings.tls_cert else {}),
+        **({"tls_key": _where(settings.tls_key)} if settings.tls_key else {}),
+        **({"tls_ca": _where(settings.tls_ca)} if settings.tls_ca else {}),
+        **({"api_key": "set"} if settings.target == "remote" and settings.api_key else {}),
         "encrypt_payloads": "yes" if settings.encrypt_payloads else "no",
         "codec_url": settings.codec_url or "none",
         "ui_url": settings.ui_url or "none",
@@ -208,6 +212,11 @@ def _values(settings: Settings) -> Iterator[Line]:
         fallback = "the open services" if settings.target == "local" else "default"
         origin = known or (variable if os.environ.get(variable) else fallback)
         yield Line(name=name.replace("_", " "), words=value, origin=origin)
+
+
+def _where(source: Source | None) -> str:
+    """The file that holds a certificate or a key, which is no secret."""
+    return _short(os.fspath(source)) if isinstance(source, Path) else "given as it is"
 
 
 async def keys(place: Place, environ: Mapping[str, str], found: list[Settings]) -> list[Line]:

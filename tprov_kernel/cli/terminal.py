@@ -12,7 +12,7 @@ from tprov_kernel.cli import say
 from tprov_kernel.cli.place import Place, connected, shown
 from tprov_kernel.errors import StackError
 from tprov_kernel.services import environment_for_terminal
-from tprov_kernel.settings import CONNECTION_VARIABLES, Settings
+from tprov_kernel.settings import CONNECTION_VARIABLES, Settings, Source
 from tprov_kernel.stacks import StackDirectory, check_name
 from tprov_kernel.terraform import cloud_variables, terraform_variables
 from tprov_kernel.toolchain import find_toolchain
@@ -62,13 +62,14 @@ def _of_services(settings: Settings) -> dict[str, str]:
     certificates = _as_text(
         TEMPORAL_TLS_CLIENT_CERT_PATH=settings.tls_cert,
         TEMPORAL_TLS_CLIENT_KEY_PATH=settings.tls_key,
+        TEMPORAL_TLS_SERVER_CA_CERT_PATH=settings.tls_ca,
     )
     connection = {"TEMPORAL_ADDRESS": settings.address, "TEMPORAL_NAMESPACE": settings.namespace}
     return values | connection | certificates
 
 
-def _as_text(**paths: Path | None) -> dict[str, str]:
-    return {name: os.fspath(path) for name, path in paths.items() if path is not None}
+def _as_text(**paths: Source | None) -> dict[str, str]:
+    return {name: os.fspath(path) for name, path in paths.items() if isinstance(path, Path)}
 
 
 async def _of_stack(place: Place, settings: Settings, stack: str) -> dict[str, str]:

@@ -1,0 +1,286 @@
+"""The remote target: a Temporal server behind TLS that wants to know who comes.
+
+By the description's own names, by the SDK's, and by a profile in `temporal.toml`; what contradicts
+itself is refused by name, what does not answer is a sentence.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import secrets
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+
+from tests.cli.typed import TPROV, Terminal, until_said
+from tests.conftest import ROOT, Platform
+from tests.terminator import Authority, Pair, Terminator, terminator
+from tprov_kernel.connect import connect
+from tprov_kernel.errors import ServiceError, SettingsError
+from tprov_kernel.payloads.keyring import KeyRing
+from tprov_kernel.settings import remote_settings
+
+pytestmark = pytest.mark.timeout(120)
+
+KEY = "canary-server-key-5bd2"
+
+
+class Papers:
+    """Who signs, the server's certificate, a client's, and a stranger's."""
+
+    def __init__(self, folder: Path) -> None:
+        self.authority = Authority.made(folder, "authority")
+        self.server = self.authority.signs(folder, "server")
+        self.client = self.authority.signs(folder, "client")
+        self.stranger = Authority.made(folder, "others").signs(folder, "stranger")
+
+
+@pytest.fixture(scope="module")
+def papers(tmp_path_factory: pytest.TempPathFactory) -> Papers:
+    """Certificates of the tests' own."""
+    return Papers(tmp_path_factory.mktemp("papers"))
+
+
+@pytest_asyncio.fixture
+async def mtls(platform: Platform, papers: Papers) -> AsyncIterator[Terminator]:
+    """A server that demands a client certificate."""
+    behind, who = platform.settings.address, papers.authority
+    async with terminator(behind, server=papers.server, clients=who) as there:
+        yield there
+
+
+@pytest_asyncio.fixture
+async def keyed(platform: Platform, papers: Papers) -> AsyncIterator[Terminator]:
+    """A server behind TLS that demands an API key."""
+    behind = platform.settings.address
+    async with terminator(behind, server=papers.server, api_key=KEY) as there:
+        yield there
+
+
+def cloud(platform: Platform) -> dict[str, str]:
+    """The Cloud API by the provider's own names: the stand-in."""
+    there = platform.settings.cloud
+    return {
+        "TEMPORAL_CLOUD_ENDPOINT": there.endpoint,
+        "TEMPORAL_CLOUD_ALLOW_INSECURE": "true",
+        "TEMPORAL_CLOUD_API_KEY": there.api_key,
+    }
+
+
+async def test_the_description_s_own_variables_are_enough(
+    platform: Platform, papers: Papers, mtls: Terminator, tmp_path: Path
+) -> None:
+    """Host, certificate, key, namespace, task queue, API key: a worker completes a run.
+
+    A public authority's certificate is known to every machine; ours has to be told.
+    """
+    env = cloud(platform) | {
+        "TEMPORAL_HOST_URL": mtls.address,
+        "TEMPORAL_MTLS_TLS_CERT": str(papers.client.cert),
+        "TEMPORAL_MTLS_TLS_KEY": str(papers.client.key),
+        "TEMPORAL_NAMESPACE": "default",
+        "TEMPORAL_INFRA_PROVISION_TASK_QUEUE": "from-afar",
+        "SSL_CERT_FILE": str(papers.authority.cert),
+    }
+    terminal = Terminal(tmp_path / "home")
+    log = tmp_path / "worker.log"
+    remote = ("--target", "remote")
+    with terminal.runs("worker", *remote, log=log, env=env) as process:
+        await asyncio.to_thread(until_said, log, "Polling from-afar", process=process, limit=30)
+        words = ("start", "afar", "-c", "terraform/tcloud_namespace", "--watch", *remote)
+        said = await asyncio.to_thread(terminal.run, *TPROV, *words, env=env)
+    assert said.code == 0, said.err + log.read_text()
+    assert "stack-afar applied after" in said.err
+    assert f"Starting afar on {mtls.address}, namespace default" in said.err
+    assert (tmp_path / "home" / "remote" / "keys.json").exists()
+
+
+def _toml(folder: Path, text: str) -> str:
+    path = folder / secrets.token_hex(4) / "temporal.toml"
+    path.parent.mkdir()
+    path.write_text(text)
+    return str(path)
+
+
+@pytest.mark.parametrize("how", ["the SDK's names", "inline", "a profile", "another profile"])
+async def test_the_sdk_s_own_configuration_is_enough(
+    platform: Platform, papers: Papers, mtls: Terminator, tmp_path: Path, how: str
+) -> None:
+    """Paths or contents in the environment, and `temporal.toml` with its profiles."""
+    profile = (
+        f'address = "{mtls.address}"\nnamespace = "default"\n[profile.NAME.tls]\n'
+        f'client_cert_path = "{papers.client.cert}"\nclient_key_path = "{papers.client.key}"\n'
+        f'server_ca_cert_path = "{papers.authority.cert}"\n'
+    )
+    env = {
+        "the SDK's names": {
+            "TEMPORAL_ADDRESS": mtls.address,
+            "TEMPORAL_TLS_CLIENT_CERT_PATH": str(papers.client.cert),
+            "TEMPORAL_TLS_CLIENT_KEY_PATH": str(papers.client.key),
+            "TEMPORAL_TLS_SERVER_CA_CERT_PATH": str(papers.authority.cert),
+        },
+        "inline": {
+            "TEMPORAL_ADDRESS": mtls.address,
+            "TEMPORAL_TLS_CLIENT_CERT_DATA": papers.client.cert.read_text(),
+            "TEMPORAL_TLS_CLIENT_KEY_DATA": papers.client.key.read_text(),
+            "TEMPORAL_TLS_SERVER_CA_CERT_DATA": papers.authority.cert.read_text(),
+        },
+        "a profile": {
+            "TEMPORAL_CONFIG_FILE": _toml(
+                tmp_path, "[profile.default]\n" + profile.replace("NAME", "default")
+            )
+        },
+        "another profile": {
+            "TEMPORAL_CONFIG_FILE": _toml(
+                tmp_path, "[profile.prod]\n" + profile.replace("NAME", "prod")
+            ),
+            "TEMPORAL_PROFILE": "prod",
+        },
+    }[how]
+    settings = remote_settings(env, root=ROOT, home=tmp_path)
+    client = await connect(settings, KeyRing.in_memory())
+    assert (await client.count_workflows()).count >= 0
+    assert settings.tls
+    if "profile" in how:
+        assert "temporal.toml" in settings.sources["address"]
+        assert env.get("TEMPORAL_PROFILE", "default") in settings.sources["tls_cert"]
+    shown = repr(settings)
+    assert "PRIVATE KEY" not in shown
+
+
+async def test_an_api_key_is_sent_and_looked_at(
+    papers: Papers, keyed: Terminator, tmp_path: Path
+) -> None:
+    """With it, calls are answered; without it or with another one, a sentence says so."""
+    env = {
+        "TEMPORAL_ADDRESS": keyed.address,
+        "TEMPORAL_API_KEY": KEY,
+        "TEMPORAL_TLS_SERVER_CA_CERT_PATH": str(papers.authority.cert),
+    }
+    settings = remote_settings(env, root=ROOT, home=tmp_path)
+    client = await connect(settings, KeyRing.in_memory())
+    await client.count_workflows()
+    assert f"Bearer {KEY}" in keyed.authorizations
+    assert KEY not in repr(settings)
+    for wrong in (
+        {"TEMPORAL_API_KEY": "another"},
+        {"TEMPORAL_API_KEY": "", "TEMPORAL_TLS": "true"},
+    ):
+        with pytest.raises(ServiceError, match="does not accept the API key") as raised:
+            await connect(
+                remote_settings(env | wrong, root=ROOT, home=tmp_path), KeyRing.in_memory()
+            )
+        assert "another" not in str(raised.value)
+
+
+def _typed(home: Path, env: dict[str, str], *words: str) -> tuple[int, str]:
+    said = Terminal(home).run(*TPROV, *words, "--target", "remote", env=env)
+    return said.code, " ".join((said.out + said.err).split())
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"TEMPORAL_MTLS_TLS_CERT": "", "TEMPORAL_MTLS_TLS_KEY": "", "TEMPORAL_TLS": "true"},
+         "demands, and was not given, the client certificate"),
+        ({"stranger": "yes"}, "does not accept the client certificate"),
+        ({"SSL_CERT_FILE": ""}, "certificate is not accepted"),
+        ({"TEMPORAL_MTLS_TLS_CERT": "", "TEMPORAL_MTLS_TLS_KEY": ""}, "TLS"),
+        ({"TEMPORAL_HOST_URL": "127.0.0.1:1"}, "nothing listens there"),
+        ({"TEMPORAL_HOST_URL": "no-such-host.invalid:7233"}, "nobody knows this name"),
+        ({"TEMPORAL_MTLS_TLS_KEY": "cert"}, "cannot be used"),
+    ],
+)  # fmt: skip
+async def test_what_does_not_answer_is_one_sentence(
+    papers: Papers, mtls: Terminator, tmp_path: Path, changes: dict[str, str], words: str
+) -> None:
+    """No transport's text: what it means, and the command that shows what was used."""
+    env = {
+        "TEMPORAL_HOST_URL": mtls.address,
+        "TEMPORAL_MTLS_TLS_CERT": str(papers.client.cert),
+        "TEMPORAL_MTLS_TLS_KEY": str(papers.client.key),
+        "SSL_CERT_FILE": str(papers.authority.cert),
+    } | changes
+    if env.pop("stranger", ""):
+        env |= _as_env(papers.stranger)
+    if env["TEMPORAL_MTLS_TLS_KEY"] == "cert":
+        env["TEMPORAL_MTLS_TLS_KEY"] = str(papers.client.cert)
+    env = {name: value for name, value in env.items() if value}
+    code, said = await asyncio.to_thread(_typed, tmp_path, env, "status")
+    assert code == 1
+    assert words in said, said
+    for raw in ("tonic", "transport::", "Os {", "Traceback", "ConnectError", "status:", "{"):
+        assert raw not in said, said
+    assert "tprov doctor --target remote" in said
+
+
+def _as_env(pair: Pair) -> dict[str, str]:
+    return {"TEMPORAL_MTLS_TLS_CERT": str(pair.cert), "TEMPORAL_MTLS_TLS_KEY": str(pair.key)}
+
+
+@pytest.mark.parametrize(
+    ("environ", "words"),
+    [
+        ({"TEMPORAL_HOST_URL": "a:1", "TEMPORAL_ADDRESS": "b:1"},
+         ["TEMPORAL_HOST_URL (a:1)", "TEMPORAL_ADDRESS (b:1)"]),
+        ({"TEMPORAL_HOST_URL": "a:1", "toml": 'address = "b:1"\n'},
+         ["TEMPORAL_HOST_URL (a:1)", "profile default of temporal.toml", "(b:1)"]),
+        ({"TEMPORAL_HOST_URL": "a:1", "TEMPORAL_MTLS_TLS_CERT": "CERT", "TEMPORAL_MTLS_TLS_KEY":
+          "KEY", "TEMPORAL_TLS_CLIENT_CERT_PATH": "OTHER"},
+         ["TEMPORAL_MTLS_TLS_CERT", "TEMPORAL_TLS_CLIENT_CERT_PATH", "two different"]),
+        ({"TEMPORAL_HOST_URL": "a:1", "TEMPORAL_MTLS_TLS_CERT": "CERT", "TEMPORAL_MTLS_TLS_KEY":
+          "KEY", "TEMPORAL_TLS": "false"},
+         ["TEMPORAL_TLS", "switches TLS off", "TEMPORAL_MTLS_TLS_CERT"]),
+        ({"TEMPORAL_HOST_URL": "a:1", "TEMPORAL_MTLS_TLS_CERT": "CERT"},
+         ["only one of the two", "TEMPORAL_MTLS_TLS_CERT"]),
+        ({"TEMPORAL_ADDRESS": "a:1", "TEMPORAL_TLS_CLIENT_CERT_PATH": "/none",
+          "TEMPORAL_TLS_CLIENT_KEY_PATH": "KEY"},
+         ["TEMPORAL_TLS_CLIENT_CERT_PATH names /none"]),
+        ({"TEMPORAL_PROFILE": "gone", "toml": ""}, ["'gone'", "temporal.toml"]),
+        ({"toml": "not = [toml"}, ["cannot read the profile"]),
+        ({"TEMPORAL_HOST_URL": "p.a1.tmprl.cloud:7233"}, ["TEMPORAL_NAMESPACE"]),
+    ],
+)  # fmt: skip
+def test_contradictions_are_refused_by_name(
+    papers: Papers, tmp_path: Path, environ: dict[str, str], words: list[str]
+) -> None:
+    """Both names are in the sentence, or the profile and its file; and a remedy."""
+    named = {"CERT": papers.client.cert, "KEY": papers.client.key, "OTHER": papers.stranger.cert}
+    env = {name: str(named.get(value, value)) for name, value in environ.items()}
+    if "toml" in env:
+        text = env.pop("toml")
+        body = text if text.startswith("not") else f"[profile.default]\n{text}"
+        env["TEMPORAL_CONFIG_FILE"] = _toml(tmp_path, body)
+    with pytest.raises(SettingsError) as raised:
+        remote_settings(env, root=ROOT, home=tmp_path)
+    assert [w for w in words if w not in str(raised.value)] == [], str(raised.value)
+    assert raised.value.remedy
+
+
+async def test_the_doctor_tells_what_would_be_used_and_no_secret(
+    platform: Platform, papers: Papers, keyed: Terminator, tmp_path: Path
+) -> None:
+    """Each setting with the variable or the profile that it came from; keys are set or not set."""
+    file = _toml(
+        tmp_path,
+        f'[profile.default]\naddress = "{keyed.address}"\napi_key = "{KEY}"\n'
+        f'[profile.default.tls]\nserver_ca_cert_path = "{papers.authority.cert}"\n',
+    )
+    env = cloud(platform) | {"TEMPORAL_CONFIG_FILE": file}
+    said = await asyncio.to_thread(
+        Terminal(tmp_path).run, *TPROV, "doctor", "--json", "--target", "remote", env=env
+    )
+    told = json.loads(said.out)
+    rows = {row["name"]: row for row in (*told["settings"], *told["services"])}
+    assert said.code == 0, told
+    assert rows["address"]["words"] == keyed.address
+    assert "profile default" in rows["address"]["origin"]
+    assert rows["api key"]["words"] == "set"
+    assert "profile default" in rows["api key"]["origin"]
+    assert rows["tls"]["words"] == "yes"
+    assert "answers" in rows["Temporal server"]["words"]
+    assert KEY not in said.out + said.err
+    assert platform.settings.cloud.api_key not in said.out + said.err
