@@ -52,6 +52,7 @@ from tprov_kernel.messages import (
     workflow_id,
 )
 from tprov_kernel.payloads.keyring import KeyRing
+from tprov_kernel.registration import known_attributes, what_is_missing
 from tprov_kernel.stacks import check_name, take_snapshot, variables_in
 
 TASK_TIMEOUT = timedelta(seconds=2)
@@ -175,8 +176,10 @@ async def _start(client: Client, request: RunRequest, task_queue: str) -> RunHan
         ) from error
     except RPCError as error:
         if "search attribute" in error.message.lower():
-            raise ServiceError(
-                f"The Temporal server does not know our search attributes: {error.message}.",
+            known = await known_attributes(client)
+            missing = what_is_missing(known) if known is not None else None
+            raise missing or ServiceError(
+                f"The Temporal server refuses our search attributes: {error.message}.",
                 remedy="Register them: the README's section 'Search attributes' has the commands.",
             ) from error
         raise as_service_error(error) from error

@@ -8,7 +8,7 @@ import shutil
 import stat
 import tempfile
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -276,34 +276,44 @@ async def services(place: Place, found: list[Settings]) -> list[Line]:
             )
         ]
     settings = found[0]
-    return [await _server(settings), await _cloud(settings)]
+    return [*await _server(settings), await _cloud(settings)]
 
 
-async def _server(settings: Settings) -> Line:
+async def _server(settings: Settings) -> list[Line]:
     from tprov_kernel.connect import connect
     from tprov_kernel.payloads.keyring import KeyRing
+    from tprov_kernel.registration import known_attributes
 
+    line = Line(name="Temporal server", words=settings.address)
     try:
         async with asyncio.timeout(PATIENCE):
             client = await connect(settings, KeyRing.in_memory())
             await client.count_workflows()
+            known = await known_attributes(client)
     except TprovError as error:
-        return Line(
-            name="Temporal server",
-            state="bad",
-            words=settings.address,
-            problem=error.message,
-            remedy=error.remedy,
-        )
+        return [replace(line, state="bad", problem=error.message, remedy=error.remedy)]
     except Exception as error:
+        problem = f"It does not answer as it should: {error!r}."
+        remedy = "Check address, namespace and key."
+        return [replace(line, state="bad", problem=problem, remedy=remedy)]
+    answers = replace(line, words=f"{settings.address} answers", origin="asked")
+    return [answers, _attributes(known)]
+
+
+def _attributes(known: Mapping[str, str] | None) -> Line:
+    from tprov_kernel.registration import what_is_missing
+
+    name = "search attributes"
+    if known is None:
         return Line(
-            name="Temporal server",
-            state="bad",
-            words=settings.address,
-            problem=f"It does not answer as it should: {error!r}.",
-            remedy="Check address, namespace and key.",
+            name=name,
+            state="note",
+            problem="This server does not tell which search attributes it knows.",
+            remedy="The README's section 'Search attributes' has the commands.",
         )
-    return Line(name="Temporal server", words=f"{settings.address} answers", origin="asked")
+    if missing := what_is_missing(known):
+        return bad(name, missing.message, missing.remedy)
+    return Line(name=name, words="all of ours are known", origin="asked")
 
 
 async def _cloud(settings: Settings) -> Line:
