@@ -344,6 +344,7 @@ async def test_an_api_key_whose_token_is_lost_is_a_question(
         return lambda v: (
             v.status == Status.OUTCOME_UNKNOWN
             and sum("a person has to decide" in sentence for sentence in v.story) == times
+            and v.repair is not None
         )
 
     async def keys() -> list[str]:
@@ -360,6 +361,8 @@ async def test_an_api_key_whose_token_is_lost_is_a_question(
         await control.mend()
         assert not view.closed
         assert view.status == Status.OUTCOME_UNKNOWN
+        assert view.repair is not None
+        assert (view.repair.step, "revoke the key" in view.repair.failure) == ("apply", True)
         assert "revoke the key" in view.step("apply").failure
         assert "temporalcloud_apikey.robot" in view.step("apply").failure
         (lost,) = await keys()

@@ -64,6 +64,11 @@ _STEP_OF_STATUS: dict[Status, StepName] = {
     Status.DESTROYING: "apply",
     Status.RECOVERING: "apply",
 }
+_MENDED_IN: dict[Status, StepName] = {
+    Status.PLANNING: "plan",
+    Status.POLICY_CHECKING: "policy",
+    Status.OUTCOME_UNKNOWN: "apply",
+}
 _AFTER_ASKING: dict[Status, tuple[StepState, str]] = {
     Status.APPLYING: ("done", "approved"),
     Status.DESTROYING: ("done", "approved"),
@@ -207,12 +212,13 @@ class Fold:
 
     def _waits_for_repair(self, until: datetime) -> None:
         """A timer after a failed step: the run does not end of it, a person may mend it."""
-        name = _STEP_OF_STATUS.get(self.view.status)
-        step = self.view.step(name) if name in ("plan", "policy") else None
+        name = _MENDED_IN.get(self.view.status)
+        step = self.view.step(name) if name else None
         if step is not None and step.state == "failed":
             wait = Span(kind="human", start=step.ended or until, end=None, note="to be mended")
             self._step(step.name, spans=(*step.spans, wait))
-            repair = Repair(step=step.name, failure=step.failure, remedy=self._remedy, until=until)
+            failure = step.failure.removesuffix(self._remedy).strip()
+            repair = Repair(step=step.name, failure=failure, remedy=self._remedy, until=until)
             self._set(repair=repair)
 
     def _goes_on(self, activity: str, at: datetime) -> None:
@@ -302,7 +308,7 @@ class Fold:
                 if found is not None:
                     self._set(story=(*self.view.story, *found.story))
                     if found.foreign:  # the run waits for somebody to settle it
-                        words = f"{found.question} {found.remedy}"
+                        words, self._remedy = f"{found.question} {found.remedy}", found.remedy
                         self._step("apply", state="failed", ended=at, failure=words)
 
     async def _on_failed(self, scheduled: int, at: datetime, failure: Failure) -> None:

@@ -20,7 +20,7 @@ from tprov_kernel.messages import (
     Verdict,
     short_digest,
 )
-from tprov_kernel.observe import Contact, Repair, RunView, StepView
+from tprov_kernel.observe import Contact, Repair, RunView, StepName, StepView
 from tprov_kernel.widgets.style import Ink, live
 from tprov_kernel.widgets.words import (
     LEVEL_TONE,
@@ -192,12 +192,18 @@ def again_text(view: RunView, moved: str, now: datetime, ink: Ink) -> str:
     return said
 
 
+_TO_MEND: dict[StepName, str] = {
+    "plan": "The plan could not be made; somebody has to mend that.",
+    "policy": "The plan could not be judged; somebody has to mend that.",
+    "apply": "Somebody has to settle what the apply has left behind.",
+}
+
+
 def _to_mend(repair: Repair, now: datetime, ink: Ink) -> str:
-    failed = "judged" if repair.step == "policy" else "made"
     remedy = f"<div{ink('gap')}>{prose(repair.remedy, ink('code'))}</div>" if repair.remedy else ""
     left = duration(between(now, repair.until))
     return (
-        f"<div{ink('title gap')}>The plan could not be {failed}; somebody has to mend that.</div>"
+        f"<div{ink('title gap')}>{_TO_MEND[repair.step]}</div>"
         f"<pre{ink('pre wrap bad gap')}>{esc(repair.failure)}</pre>{remedy}"
         f"<div{ink('muted small')}>The run waits for that, {left} are left.</div>"
     )
