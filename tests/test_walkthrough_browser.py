@@ -223,6 +223,41 @@ def test_a_scenario_is_decided_by_mouse_while_a_cell_waits(
         assert notebook.errors() == []
 
 
+def test_a_configuration_that_changed_is_planned_again_by_mouse(
+    browser: Browser, running: Running
+) -> None:
+    """Edited while it waits: the card says so; the new review says what differs; it is approved."""
+    with opened(browser, running.lab, HAPPY) as notebook:
+        notebook.run(0)
+        copy = 'moved = lab.copy("terraform/tcloud_admin_user")'
+        notebook.type(1, f'{copy}\nlab.start("moved", config=moved).card()')
+        notebook.start(1)
+        card = card_in(notebook.output(1))
+        expect(status_of(card)).to_contain_text("awaiting approval", timeout=60_000)
+        again = card.get_by_role("button", name="Plan again")
+        expect(again).to_be_hidden()
+        (copied,) = running.lab.folder.glob(".tprov/copies/*/tcloud_admin_user")
+        (copied / "terraform.tfvars").write_text('email = "ada@example.test"\n')
+        expect(again).to_be_visible(timeout=15_000)
+        expect(card).to_contain_text("has changed since this was planned")
+        for dark in (True, False):
+            notebook.theme(dark=dark)
+            for width in (900, 1280):
+                notebook.page.set_viewport_size({"width": width, "height": 900})
+                card.scroll_into_view_if_needed()
+                theme = "dark" if dark else "light"
+                notebook.picture(f"walkthrough-moved-{theme}-{width}", card)
+        again.click()
+        expect(card).to_contain_text("what differs", timeout=30_000)
+        expect(card).to_contain_text("ada+")
+        expect(again).to_be_hidden()
+        notebook.picture("walkthrough-planned-again", card)
+        card.get_by_label("Reason").fill("ada, not grace, as the ticket says")
+        card.get_by_role("button", name="Approve").click()
+        expect(status_of(card)).to_contain_text("applied", timeout=60_000)
+        assert notebook.errors() == []
+
+
 def test_kill_9_of_tprov_lab_leaves_nothing_and_runs_are_where_they_were(
     browser: Browser, tmp_path: Path
 ) -> None:
