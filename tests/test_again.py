@@ -142,12 +142,32 @@ def test_policies_that_cannot_judge_are_mended_and_checked_again(opened: Kernel)
     assert opened.run(started).status == "ok"
     opened.wait_for("offered() == ['Plan again', 'Check again']")
     assert "mistake.rego:3" in opened.value("words()")
-    opened.run("box.check_again.click()")
-    opened.wait_for("run.view.step('policy').attempts and run.view.repair and offered()")
+    opened.run("first = run.view.repair\nbox.check_again.click()")
+    opened.wait_for("run.view.repair not in (None, first) and not box.check_again.disabled")
     opened.run("mistake.unlink()\nbox.check_again.click()")
     opened.wait_for("run.status.value == 'awaiting_approval'")
     assert opened.value("offered()") == []
     assert is_one_sentence(refused := opened.run("run.recheck()"))
     assert "nothing waits to be mended" in refused.text
+    opened.run("run.deny('')")
+    assert "rejected" in opened.run("run.wait_until_closed()").text
+
+
+def test_what_another_directory_holds_is_no_news(opened: Kernel) -> None:
+    """A destroy goes by the state, and a directory that is not here cannot be looked at."""
+    assert opened.run(WAITING.format("away")).status == "ok"
+    opened.run("import asyncio, shutil\nlook = lambda: lab._call(run._lookout.look(run.view))")
+    assert opened.value("[look().here, look().moved]") == [True, ""]
+    opened.run("directory.rename(directory.with_name('elsewhere'))")
+    assert opened.value("[look().here, look().moved]") == [False, ""]
+    assert is_one_sentence(cell := opened.run("run.replan()"))
+    assert "There is no directory" in cell.text
+    opened.run("directory.with_name('elsewhere').rename(directory)")
+    assert opened.value("[look().here, look().moved]") == [True, ""]
+    opened.run("from pathlib import Path\n[f.unlink() for f in directory.glob('*.tf')]")
+    assert "has changed" in opened.value("look().moved"), "it is no configuration any more"
+    opened.wait_for("offered() == ['Plan again']")
+    opened.run("box.plan_again.click()")
+    opened.wait_for("'holds no Terraform configuration' in words()")
     opened.run("run.deny('')")
     assert "rejected" in opened.run("run.wait_until_closed()").text

@@ -10,7 +10,7 @@ import pytest
 from tests.widgets import views
 from tests.widgets.reader import text_of
 from tprov_kernel.messages import Decision, Status
-from tprov_kernel.observe import Contact, RunView, StepName
+from tprov_kernel.observe import Contact, RunView, Span, StepName
 from tprov_kernel.widgets import live, parts, style, words
 
 NOW = views.at(72)
@@ -166,6 +166,14 @@ def test_the_review_says_what_it_binds_to_and_until_when() -> None:
         " permission. 2 to add, 0 to change, 0 to destroy · state serial 0 ·"
         " policy bundle 4be1·07d9 · Terraform 1.11.4 · asked by ada · expires in 71 h 57 min"
     )
+
+
+def test_a_step_that_is_done_once_more_takes_what_it_takes_that_time() -> None:
+    """Not the minutes in between, in which somebody thought about the first plan."""
+    plan = views.asking().step("plan")
+    again = Span(kind="ok", start=views.at(60), end=views.at(60.4))
+    twice = replace(plan, spans=(*plan.spans, again), ended=views.at(60.4), attempts=1)
+    assert words.step_note(twice, views.asking(), NOW) == "0.4 s"
 
 
 def test_a_decision_folds_into_one_line() -> None:

@@ -7,6 +7,7 @@ only where one of those has changed. The server is asked once per review.
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
@@ -94,7 +95,8 @@ class Lookout:
         if self.variables is not None:
             planned = variables_in(request.snapshot, self._key_ring)
             names = planned.keys() | self.variables.keys()
-            other = sorted(n for n in names if planned.get(n) != self.variables.get(n))
+            wanted = json.loads(json.dumps(self.variables))  # as it would be in a snapshot
+            other = sorted(n for n in names if planned.get(n) != wanted.get(n))
             moved += [f"the variable `{name}`" for name in other]
         words = ""
         if moved:

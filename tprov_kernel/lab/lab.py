@@ -29,8 +29,9 @@ if TYPE_CHECKING:
     from temporalio.worker import Worker
 
     from tprov_kernel.cloud import CloudObject
+    from tprov_kernel.lab.desk import Via
     from tprov_kernel.lab.looks import WebUI
-    from tprov_kernel.lab.run import Run, Via
+    from tprov_kernel.lab.run import Run
     from tprov_kernel.lab.scenarios import Scenarios
     from tprov_kernel.lab.table import RunsTable
     from tprov_kernel.lab.worker_process import WorkerProcess
@@ -278,8 +279,7 @@ class Lab:
         if await runs.is_open(self.client, stack):
             print(f"A run is open on stack {stack!r} already: here it is.")
             open_one = await self._run(await runs.run_of(self.client, stack), stack, via)
-            if asked.get("variables"):
-                open_one.was_asked_with(asked["variables"])
+            open_one.was_asked_with(asked.get("variables", {}))
             return open_one
         handle = await runs.start_run(
             self.client,

@@ -11,13 +11,14 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from time import monotonic
-from typing import Any, Literal
+from typing import Any
 
 from temporalio.client import Client
 
 from tprov_kernel import runs
 from tprov_kernel.audit import audit, to_markdown
-from tprov_kernel.errors import DecisionRefused, TprovError
+from tprov_kernel.errors import TprovError
+from tprov_kernel.lab.desk import Desk, Via
 from tprov_kernel.lab.gate import decisions_html, decisions_words
 from tprov_kernel.lab.ground import LOOK_EVERY, Lookout
 from tprov_kernel.lab.looks import WebUI, events_html, fetch_events, payload_rows, web_ui_html
@@ -28,15 +29,12 @@ from tprov_kernel.messages import Finding, Status, progress_of
 from tprov_kernel.observe import RunView
 from tprov_kernel.savedplan import Means
 from tprov_kernel.watch import Watcher
-from tprov_kernel.widgets.again import Again
 from tprov_kernel.widgets.card import RunCard
 from tprov_kernel.widgets.parts import policy
 from tprov_kernel.widgets.payloads import payloads_html
 from tprov_kernel.widgets.plan import plan_html, plan_text
 from tprov_kernel.widgets.style import adaptive
 from tprov_kernel.widgets.timeline import timeline_img, timeline_words
-
-Via = Literal["signal", "update"]
 
 FIRST = 1.0
 """Seconds to wait for the first news of a run before its card is shown without."""
@@ -110,12 +108,14 @@ class Run:
         self._nobody_polls, self._alone = nobody_polls, False
         self._means = means
         self._lookout = Lookout(client, handle, key_ring=means.key_ring, root=means.settings.root)
+        self._desk = Desk(
+            runtime, client, handle, via=via, lookout=self._lookout, key_ring=means.key_ring
+        )
         self._on_view = on_view
         self._card: RunCard | None = None
         self._view: RunView | None = None
         self._seen = threading.Condition()
         self._asked: set[str] = set()
-        self._deciding = asyncio.Lock()
         self._watcher = Watcher(client, workflow_id=handle.id, run_id=self.run_id)
         self._watching: Future[None] = runtime.submit(self._watch())
 
@@ -217,15 +217,15 @@ class Run:
 
     def approve(self, reason: str = "", *, review: str = "") -> Words:
         """Approve what waits, as the button does; returns what came of it."""
-        return Words(self._runtime.call(self._decide("approve", reason, review)))
+        return Words(self._runtime.call(self._desk.decide("approve", reason, review)))
 
     def deny(self, reason: str = "", *, review: str = "") -> Words:
         """Deny what waits, as the button does; returns what came of it."""
-        return Words(self._runtime.call(self._decide("deny", reason, review)))
+        return Words(self._runtime.call(self._desk.decide("deny", reason, review)))
 
     def recheck(self) -> Words:
         """Take the step again that failed of what was mended meanwhile, as the button does."""
-        return Words(self._runtime.call(self._do_again("recheck")))
+        return Words(self._runtime.call(self._desk.again("recheck")))
 
     def replan(self, **variables: Any) -> Words:
         """Plan the directory as it is now, in place of what waits, as the button does.
@@ -239,7 +239,7 @@ class Run:
             ConfigurationError: The directory is not here, or a variable is not declared.
         """
         former = self._view.review if self._view else None
-        words = self._runtime.call(self._do_again("replan", variables or None))
+        words = self._runtime.call(self._desk.again("replan", variables or None))
         # The answer comes before the plan: what waits for a decision next is not the former review.
         self._wait_for(
             lambda v: v.status != Status.AWAITING_APPROVAL or v.review != former,
@@ -249,7 +249,8 @@ class Run:
 
     def was_asked_with(self, variables: Mapping[str, Any]) -> None:
         """Somebody asked for the same run with these values: the card says which are others."""
-        self._lookout.variables = dict(variables)
+        if variables or self._lookout.variables is not None:
+            self._lookout.variables = dict(variables)
 
     def what_if(
         self,
@@ -329,13 +330,14 @@ class Run:
         if self._card is None:
             link = self._web.framed or self._web.url
             self._card = RunCard(
-                decide=lambda verb, reason, review: self._submit_decision(verb, reason, review),
+                decide=self._desk.on_decision,
                 links=[("Open in Temporal Web UI", link)] if link else [],
                 cli=f"temporal workflow show --workflow-id {self.workflow_id}",
-                again=self._submit_again,
+                again=self._desk.on_again,
                 own_worker=self._worker,
                 own_queue=self._queue,
             )
+            self._desk.card = self._card
             if self._view is not None:
                 self._card.show(self._view)
             self._runtime.submit(self._tick(self._card))
@@ -390,56 +392,7 @@ class Run:
                 if self._watching.done():
                     self._watching.result()
 
-    # --- decisions ---------------------------------------------------------------------------
-
-    def _submit_decision(self, verb: Literal["approve", "deny"], reason: str, review: str) -> None:
-        self._runtime.submit(self._answer(verb, reason, review))
-
-    async def _answer(self, verb: Literal["approve", "deny"], reason: str, review: str) -> None:
-        refused = False
-        try:
-            words = await self._decide(verb, reason, review)
-        except DecisionRefused as error:
-            words, refused = error.message, True
-        except Exception as error:  # a click's error would otherwise be seen by nobody
-            words, refused = f"The decision could not be sent: {error}", True
-        if self._card is not None:
-            self._card.answer(words, refused=refused)
-
-    async def _decide(self, verb: Literal["approve", "deny"], reason: str, review: str) -> str:
-        # One at a time: concurrent clicks arrive in any order.
-        async with self._deciding:
-            taken = await runs.decide(
-                self._handle, verb, reason=reason, review=review, via=self.via
-            )
-        if taken is None:
-            return "Sent. A signal tells nothing back: what came of it is below."
-        return f"Recorded: {taken.outcome}."
-
-    def _submit_again(self, what: Again) -> None:
-        self._runtime.submit(self._answer_again(what))
-
-    async def _answer_again(self, what: Again) -> None:
-        refused = False
-        try:
-            words = await self._do_again(what)
-        except Exception as error:  # a click's error would otherwise be seen by nobody
-            words, refused = str(error), True
-        if self._card is not None:
-            self._card.answer_again(words, refused=refused)
-
-    async def _do_again(self, what: Again, variables: Mapping[str, Any] | None = None) -> str:
-        async with self._deciding:
-            if what == "recheck":
-                return await runs.recheck(self._handle)
-            request, _ = await runs.request_of(self._client, self._handle)
-            return await runs.replan(
-                self._client,
-                self._handle,
-                directory=self._lookout.directory(request),
-                key_ring=self._means.key_ring,
-                variables=variables or self._lookout.variables,
-            )
+    # --- the autopilot ----------------------------------------------------------------------
 
     def _wait_for_a_person(
         self, is_it: Callable[[RunView], bool], deadline: float, wanted: Status | None = None

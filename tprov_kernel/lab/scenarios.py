@@ -12,7 +12,8 @@ from tprov_kernel.widgets.scenarios import ScenarioRow
 
 if TYPE_CHECKING:
     from tprov_kernel.lab import Lab
-    from tprov_kernel.lab.run import Run, Via
+    from tprov_kernel.lab.desk import Via
+    from tprov_kernel.lab.run import Run
 
 
 class Scenario(NamedTuple):

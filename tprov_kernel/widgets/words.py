@@ -202,10 +202,16 @@ def is_left_undone(step: StepView, view: RunView) -> bool:
 
 
 def _worked(step: StepView, now: datetime) -> str:
-    """How long a step's attempts took, from the first one's begin: a pause before is none of it."""
-    if not step.spans:
+    """How long a step's attempts took, from the first one's begin: a pause before is none of it.
+
+    A step that was done once more, or after a wait for a person, took what it took that time.
+    """
+    spans = step.spans
+    if not spans:
         return ""
-    return duration(between(step.spans[0].start, step.spans[-1].end or step.ended or now))
+    again = [n for n, span in enumerate(spans[:-1], 1) if span.kind in ("ok", "human")]
+    begin = spans[again[-1]] if again and step.name != "apply" else spans[0]
+    return duration(between(begin.start, spans[-1].end or step.ended or now))
 
 
 def next_in(step: StepView, now: datetime) -> str:
