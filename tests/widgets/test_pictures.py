@@ -74,6 +74,19 @@ def test_the_timeline_tells_attempts_waits_and_human_time() -> None:
     assert said in timeline_svg(views.applying(), now=NOW, live=True)
 
 
+def test_what_was_done_twice_is_not_called_a_second_attempt() -> None:
+    """A plan that was made anew has not failed before; the attempts are those of the last one."""
+    once = views.applying().step("plan")
+    later = [replace(s, start=s.start + timedelta(minutes=1)) for s in once.spans]
+    twice = replace(once, spans=(*once.spans, later[-1]))
+    view = replace(views.applying(), steps=(twice,))
+    assert "done 2 times" in timeline_words(view, now=NOW)
+    assert "attempt" not in timeline_words(view, now=NOW)
+    again = replace(once, spans=(*once.spans, *later))
+    view = replace(views.applying(), steps=(again,))
+    assert "done 2 times, attempt 3 of 3, waits 1 s, 2 s" in timeline_words(view, now=NOW)
+
+
 @pytest.mark.parametrize("part", views.EVERY)
 @pytest.mark.parametrize("hours", [0.0, 1.0, 72.0])
 def test_everything_is_drawn_inside_the_picture(part: str, hours: float) -> None:

@@ -116,16 +116,21 @@ def _told(step: StepView, end: datetime) -> str:
 
 
 def _attempts(step: StepView) -> str:
-    """'attempt 3 of 3, waits 1 s, 2 s': what the row's bars and dots mean."""
-    tries = sum(s.kind in ("ok", "failed", "running") for s in step.spans)
-    waits = [between(s.start, s.end) for s in step.spans if s.kind == "backoff" and s.end]
-    if tries < 2 and not waits:
-        return ""
-    last = step.spans[-1].kind
-    word = {"ok": f"attempt {tries} of {tries}", "running": f"attempt {tries} runs"}
-    said = word.get(last, f"{tries} attempt{'s' if tries > 1 else ''} failed")
-    listed = ", ".join(f"{w:.0f} s" if w >= 1 else f"{w:.1f} s" for w in waits[-4:])
-    return f"{said}, waits {'… ' if len(waits) > 4 else ''}{listed}" if waits else said
+    """'attempt 3 of 3, waits 1 s, 2 s', 'done 2 times': what the row's bars and dots mean."""
+    earlier = [n for n, span in enumerate(step.spans[:-1]) if span.kind == "ok"]
+    spans = step.spans[earlier[-1] + 1 :] if earlier else step.spans
+    last = spans[-1].kind
+    again = f"done {len(earlier) + 1} times" if last == "ok" else "once more"
+    words = [again] if earlier else []
+    tries = sum(s.kind in ("ok", "failed", "running") for s in spans)
+    waits = [between(s.start, s.end) for s in spans if s.kind == "backoff" and s.end]
+    if tries > 1 or waits:
+        word = {"ok": f"attempt {tries} of {tries}", "running": f"attempt {tries} runs"}
+        words.append(word.get(last, f"{tries} attempt{'s' if tries > 1 else ''} failed"))
+    if waits:
+        listed = ", ".join(f"{w:.0f} s" if w >= 1 else f"{w:.1f} s" for w in waits[-4:])
+        words.append(f"waits {'… ' if len(waits) > 4 else ''}{listed}")
+    return ", ".join(words)
 
 
 def _bounds(view: RunView, now: datetime) -> tuple[datetime | None, datetime]:
