@@ -77,7 +77,8 @@ def test_the_timeline_tells_attempts_waits_and_human_time() -> None:
 def test_what_was_done_twice_is_not_called_a_second_attempt() -> None:
     """A plan that was made anew has not failed before; the attempts are those of the last one."""
     once = views.applying().step("plan")
-    later = [replace(s, start=s.start + timedelta(minutes=1)) for s in once.spans]
+    minute = timedelta(minutes=1)
+    later = [replace(s, start=s.start + minute, end=s.end and s.end + minute) for s in once.spans]
     twice = replace(once, spans=(*once.spans, later[-1]))
     view = replace(views.applying(), steps=(twice,))
     assert "done 2 times" in timeline_words(view, now=NOW)
