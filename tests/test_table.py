@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
+from pathlib import Path
 
+import nbformat
 import pytest
+from nbclient import NotebookClient
 
+from tests.browser import ROOT, write_notebook
 from tests.kernels import SET_UP, Cell, Kernel, environment, kernel
 from tests.widgets.reader import text_of
 from tprov_kernel.lab.table import pause
@@ -38,6 +43,15 @@ config['interceptors'] = [*config['interceptors'], Counting()]
 lab.client = Client(**config)"""
 
 
+STORY = (
+    SET_UP,
+    "table = lab.table()\ntable",
+    "lab.start('web', config='terraform/tcloud_namespace')\n"
+    "lab.start('adm', config='terraform/tcloud_admin_user')\nNone",
+    "lab.wait()\ntable.refresh()",
+)
+
+
 @pytest.fixture(scope="module")
 def opened(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kernel]:
     """A kernel with a lab and a table."""
@@ -66,14 +80,9 @@ def test_it_shows_and_keeps_a_picture(opened: Kernel) -> None:
 
 
 def test_what_others_do_shows_by_itself(opened: Kernel) -> None:
-    """A run that somebody else starts, and its end; the picture follows while a cell runs."""
-    cell = opened.run(
-        "import time\ntable\nsecond = others('second')\n"
-        "until = time.monotonic() + 20\n"
-        "while len(table.runs) < 2 and time.monotonic() < until:\n    time.sleep(0.02)\n"
-        "print([run.stack for run in table.runs])"
-    )
-    assert cell.text == "['second', 'first']"
+    """A run that somebody else starts, and its end; nobody asks for it."""
+    opened.run("second = others('second')")
+    opened.wait_for("[run.stack for run in table.runs] == ['second', 'first']")
     opened.run("end(second)")
     opened.wait_for("table.words == '2 runs: 1 uninitialized, 1 terminated.'")
 
@@ -116,6 +125,18 @@ def test_nothing_open_costs_one_small_count(opened: Kernel) -> None:
     assert opened.value("len(asked)") >= 3
 
 
+def test_a_server_that_is_away_is_said_and_the_rows_stay(opened: Kernel) -> None:
+    """Until it is back; then the table goes on by itself."""
+    opened.run("lab._call(lab._services.stop('temporal'))")
+    opened.wait_for("'Out of touch with the Temporal server since' in table._widget._touch.value")
+    assert opened.value("len(table.runs)") == 2
+    cell = opened.run("table.ask(\"tprovStack='first'\")")
+    assert cell.status == "ok", cell.text
+    opened.run("lab._call(lab._services.start('temporal'))")
+    opened.wait_for("table._widget._touch.value == '' and len(table.runs) == 1")
+    assert opened.value("table.query") == "tprovStack='first'"
+
+
 def test_pauses_grow_while_nothing_happens() -> None:
     """From half a second where something may change to a quarter of a minute."""
     assert [pause(quiet, is_open=True) for quiet in (0, 60, 3600)] == [0.5, 1.0, 5.0]
@@ -133,6 +154,24 @@ def test_it_ends_with_the_lab(opened: Kernel) -> None:
     """Nothing is asked any more, and a filter that is typed then gets a sentence at the field."""
     opened.run("lab.close()")
     opened.wait_for("not table.is_followed and not other.is_followed")
-    opened.run("table._widget.filter.value = \"tprovStack='first'\"")
+    opened.run("table._widget.filter.value = \"tprovStack='other'\"")
     assert "This lab is closed." in text_of(opened.value("table._widget._said.value"))
     assert "This lab is closed." in opened.run("table.refresh()").text
+
+
+def test_a_notebook_keeps_how_it_ended(tmp_path: Path) -> None:
+    """Run headless: in the table's own cell, as a picture; no error, no widget state."""
+    path = write_notebook(tmp_path / "story.ipynb", STORY)
+    notebook = nbformat.read(path, as_version=4)  # type: ignore[no-untyped-call]
+    env = environment(tmp_path / "home", TPROV_AUTOPILOT="1", TPROV_ROOT=str(ROOT))
+    client = NotebookClient(notebook, timeout=90, kernel_name="python3", store_widget_state=False)
+    client.execute(env={**env, "IPYTHONDIR": str(tmp_path / "ipython")})
+    live, kept = notebook.cells[1].outputs
+    assert live.data["text/html"] == ""
+    assert kept.data["text/plain"] == "2 runs: 2 applied."
+    said = text_of(kept.data["text/html"])
+    assert "adm tcloud_admin_user ✓ applied soft-mandatory" in said
+    assert "web tcloud_namespace ✓ applied allowed" in said
+    kinds = {output.output_type for cell in notebook.cells for output in cell.outputs}
+    assert kinds == {"display_data", "stream"}
+    assert "widget-state" not in json.dumps(notebook)

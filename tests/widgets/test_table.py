@@ -126,6 +126,15 @@ def test_many_statuses_and_big_numbers_still_fit() -> None:
     assert all(float(box.attrib["width"]) >= 15 for box in boxes)
 
 
+def test_an_execution_that_continued_as_new_is_no_failure() -> None:
+    """The run goes on, as another execution: red would be an alarm about nothing."""
+    former = row("adm", Status.AWAITING_APPROVAL, closed=True, close_state="CONTINUED_AS_NEW")
+    html = table.rows(Listing(rows=(former,)), NOW, style.live)
+    assert "– continued as new" in text_of(html)
+    assert "asks" not in html
+    assert "tp-bad" not in html
+
+
 def test_no_run_is_said() -> None:
     """An empty picture would tell nothing."""
     assert table.counts_words(()) == "No run."

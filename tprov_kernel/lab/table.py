@@ -22,10 +22,13 @@ from tprov_kernel.observe import RunView
 from tprov_kernel.visibility import Listing, Tally
 from tprov_kernel.widgets import table
 from tprov_kernel.widgets.runtable import LISTS, RunTable
-from tprov_kernel.widgets.style import stored
+from tprov_kernel.widgets.style import adaptive
 
 SHORTEST = 0.3
 """Seconds between two looks, however much happens."""
+
+PATIENCE = 3.0
+"""Seconds without an answer after which the server is said to be away."""
 
 
 def pause(quiet: float, *, is_open: bool) -> float:
@@ -92,7 +95,7 @@ class RunsTable:
     def choose(self, **wanted: str) -> None:
         """Choose from the drop-down lists: ``status``, ``directory``, ``verdict``, ``requester``.
 
-        An empty text chooses 'any'.
+        An empty text chooses 'any'; a status may be said as people see it.
 
         Raises:
             StackError: There is no such list.
@@ -104,7 +107,7 @@ class RunsTable:
                     f"There is no list {name!r}.",
                     remedy="There are status, directory, verdict and requester.",
                 )
-            self._widget.choose(attribute, value)
+            self._widget.choose(attribute, value.replace(" ", "_") if name == "status" else value)
         self.refresh()
 
     def refresh(self) -> None:
@@ -114,7 +117,7 @@ class RunsTable:
             ServiceError: The lab is closed.
         """
         self._check_open()
-        self._runtime.call(self._look(), timeout=15)
+        self._runtime.call(self._look(), timeout=5 * PATIENCE)
         self._widget.refresh_picture()
 
     @property
@@ -200,12 +203,13 @@ class RunsTable:
             self._looked = monotonic()
             asked, self._asked = self._asked, None
             try:
-                if asked is not None:
-                    await self._try(asked)
-                if asked is None or self._listing is None:
-                    await self._ask_again()
+                async with asyncio.timeout(PATIENCE):  # the client tries for longer
+                    if asked is not None:
+                        await self._try(asked)
+                    if asked is None or self._listing is None:
+                        await self._ask_again()
                 self._silent = None
-            except TprovError:
+            except (TprovError, TimeoutError):
                 self._asked = asked if self._asked is None else self._asked
                 self._silent = self._silent or datetime.now(UTC)
                 self._widget.out_of_touch(self._silent)
@@ -241,5 +245,5 @@ class RunsTable:
 
 def show_counts(tallies: Sequence[Tally]) -> None:
     """Show how many runs have which status: a picture, and words."""
-    drawn = f"<div{stored('pad')}>{table.counts(tallies, stored)}</div>"
-    show_html(f"<div{stored('base frame')}>{drawn}</div>", table.counts_words(tallies))
+    drawn = f"<div{adaptive('pad')}>{table.counts(tallies, adaptive)}</div>"
+    show_html(f"<div{adaptive('base frame')}>{drawn}</div>", table.counts_words(tallies))

@@ -113,6 +113,8 @@ def status_tone(view: RunView) -> Tone:
     """Which of the five tones a status has; each tone has an icon, so colour is never alone."""
     if view.status in _GOOD:
         return "ok"
+    if view.close_state == "CONTINUED_AS_NEW":  # it goes on, as another execution
+        return "quiet"
     if view.status in _BAD or (view.closed and not view.status.is_final):
         return "bad"
     if view.status in _HELD or view.repair:
