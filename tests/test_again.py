@@ -171,3 +171,27 @@ def test_what_another_directory_holds_is_no_news(opened: Kernel) -> None:
     opened.wait_for("'holds no Terraform configuration' in words()")
     opened.run("run.deny('')")
     assert "rejected" in opened.run("run.wait_until_closed()").text
+
+
+def test_what_comes_of_a_decision_comes_back_at_the_button(opened: Kernel) -> None:
+    """A signal tells nothing, and what was ignored stands below with why; an update is answered."""
+    by_signal = WAITING.format("signal").replace("directory)", "directory, via='signal')")
+    assert opened.run(by_signal).status == "ok"
+    opened.run("card.approve.click()")
+    opened.wait_for("'Sent. A signal tells nothing back: what came of it is below.' in words()")
+    opened.wait_for("run.view.decisions and 'ignored' in card._decided.value")
+    assert "by signal · because an approval needs a reason." in opened.value("card._decided.value")
+    assert "⚠ ignored" in opened.run("run.decisions()").text
+    opened.run("card.reason.value = 'she leaves today'\ncard.deny.click()")
+    assert "rejected" in opened.run("run.wait_until_closed()").text
+
+    assert opened.run(WAITING.format("update")).status == "ok"
+    opened.run("card.approve.click()")
+    opened.wait_for("'Refused: an approval needs a reason. Nothing was recorded.' in words()")
+    assert opened.value("len(run.view.decisions)") == 0
+    opened.run("old = card.deny")
+    opened.run("card.reason.value = 'not this one'\nold.click()")
+    assert "rejected" in opened.run("run.wait_until_closed()").text
+    opened.run("old.click()")
+    assert "Nothing waits for a decision: nothing was sent." in opened.value("words()")
+    assert opened.value("[s.note for s in run.view.steps if s.name == 'approval']") == ["denied"]

@@ -228,7 +228,10 @@ def replan(
 
 @command(RUNS)
 def recheck(context: typer.Context, stack: Stack, target: TargetOption = None) -> None:
-    """Have a plan judged again that the policies could not judge, after you mended them.
+    """Take the step again that waits for a repair, after you mended what it failed of.
+
+    That is policies that could not judge, a plan that was too large, or what an apply has left
+    behind; tprov status tells which.
 
     [bold]Example:[/bold] tprov recheck demo
 

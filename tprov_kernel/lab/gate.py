@@ -6,9 +6,13 @@ from collections.abc import Sequence
 
 from tprov_kernel.messages import Decision, short_digest
 from tprov_kernel.widgets.style import adaptive as ink
-from tprov_kernel.widgets.words import esc
+from tprov_kernel.widgets.words import esc, parse_time, stamp
 
 HEADS = ("At", "What", "By", "Reason", "Review", "Came as", "Outcome", "Why")
+TONES = {"approved": ("ok", "✓"), "denied": ("bad", "✕")}
+"""Colour is never the only sign; what is neither was ignored."""
+SHORT = 24
+"""Characters of a cell that stands in one line."""
 NONE = "Nobody has decided anything yet."
 
 
@@ -19,10 +23,20 @@ def decisions_html(taken: Sequence[Decision]) -> str:
     heads = "".join(f"<th{ink('th')}>{head}</th>" for head in HEADS)
     rows = ""
     for item in taken:
-        cells = "".join(f"<td{ink('td')}>{esc(cell)}</td>" for cell in _cells(item))
+        *told, outcome, why = _cells(item)
+        cells = "".join(_cell(text) for text in told)
+        tone, icon = TONES.get(item.outcome, ("ask", "⚠"))
+        cells += f"<td{ink('td nowrap')}><b{ink(tone)}>{icon} {esc(outcome)}</b></td>"
+        cells += _cell(why)
         rows += f"<tr>{cells}</tr>"
     table = f"<table{ink('table')}><thead><tr>{heads}</tr></thead><tbody>{rows}</tbody></table>"
     return f"<div{ink('base frame')}><div{ink('pad')}>{table}</div></div>"
+
+
+def _cell(text: str) -> str:
+    # A short word is not broken where a long one beside it needs the room.
+    rule = "td nowrap" if len(text) <= SHORT else "td"
+    return f"<td{ink(rule)}>{esc(text)}</td>"
 
 
 def decisions_words(taken: Sequence[Decision]) -> str:
@@ -32,7 +46,8 @@ def decisions_words(taken: Sequence[Decision]) -> str:
 
 def _cells(item: Decision) -> tuple[str, ...]:
     review = short_digest(item.review)
+    at = parse_time(item.at)
     return (
-        *(item.at, item.verb, item.reviewer, item.reason, review),
+        *(stamp(at) if at else item.at, item.verb, item.reviewer, item.reason, review),
         *(item.via, item.outcome, item.why),
     )
