@@ -30,6 +30,8 @@ pytestmark = [
 START = """for name in ("web", "search"):
     lab.start(name, config="terraform/tcloud_namespace")
 lab.start("adm", config="terraform/tcloud_admin_user")"""
+TABLE = "table = lab.table()\nshown = [*globals().get('shown', []), table]\ntable"
+AGAIN = "[known.is_followed for known in shown]"
 ASLEEP = """import time, pathlib
 for _ in range(600):
     if not pathlib.Path('wake').exists():
@@ -69,9 +71,7 @@ def rows(place: Locator) -> Locator:
 
 def test_the_one_that_waits_is_found_among_many(page: Page, lab: Lab) -> None:
     """It moves by itself; lists and field find the run, by mouse, while a cell runs."""
-    write_notebook(
-        lab.folder / "table.ipynb", (SET_UP, "table = lab.table()\ntable", START, ASLEEP)
-    )
+    write_notebook(lab.folder / "table.ipynb", (SET_UP, TABLE, START, ASLEEP, AGAIN))
     seen = Notebook(page, lab, "table.ipynb")
     seen.open()
     seen.run(0)
@@ -112,6 +112,10 @@ def test_the_one_that_waits_is_found_among_many(page: Page, lab: Lab) -> None:
     seen.done(3)
     look(seen, page, place)
     reached_by_keyboard(page, place)
+
+    seen.run(1)  # the same cell again: its former table has nobody who looks at it
+    expect(place.locator("tr.asks")).to_have_count(1, timeout=LIMIT)
+    expect(seen.run(4)).to_contain_text("[False, True]")
     assert seen.errors() == []
 
 

@@ -17,7 +17,7 @@ from tprov_kernel import visibility
 from tprov_kernel.errors import FilterRefused
 from tprov_kernel.filters import quoted
 from tprov_kernel.messages import WORKFLOW_TYPE, Status
-from tprov_kernel.visibility import Tally
+from tprov_kernel.observe import Tally
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

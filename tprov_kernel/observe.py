@@ -149,3 +149,44 @@ class RunView:
     def step(self, name: StepName) -> StepView:
         """One step by its name."""
         return next(s for s in self.steps if s.name == name)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunRow:
+    """A run as visibility tells it.
+
+    Attributes:
+        view: What is known of it without its history.
+        verdict: The worst level of its findings, or ``allowed``; empty before it was judged.
+    """
+
+    view: RunView
+    verdict: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Listing:
+    """The runs that a filter finds, open ones first, then the latest to end.
+
+    Attributes:
+        rows: The first of them.
+        more: How many it finds besides.
+    """
+
+    rows: tuple[RunRow, ...] = ()
+    more: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tally:
+    """How many runs have a status.
+
+    Attributes:
+        status: One of ours; of no meaning where `close_state` is set.
+        close_state: Temporal's word, where a run ended without a status that ends one.
+        count: How many.
+    """
+
+    status: Status = Status.UNINITIALIZED
+    close_state: str = ""
+    count: int

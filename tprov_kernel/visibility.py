@@ -10,7 +10,6 @@ import difflib
 import re
 from collections import Counter
 from collections.abc import AsyncIterator, Iterable
-from dataclasses import dataclass
 from datetime import timedelta
 
 from temporalio.client import Client, WorkflowExecution, WorkflowExecutionStatus
@@ -21,7 +20,7 @@ from tprov_kernel.attributes import ATTRIBUTES
 from tprov_kernel.errors import FilterRefused, TprovError
 from tprov_kernel.filters import ALL_RUNS, narrowed, quoted
 from tprov_kernel.messages import FINAL, Status
-from tprov_kernel.observe import RunView
+from tprov_kernel.observe import Listing, RunRow, RunView, Tally
 from tprov_kernel.runs import as_service_error
 
 PAGE = 50
@@ -34,47 +33,6 @@ _FINALS = ", ".join(sorted(quoted(status.value) for status in FINAL))
 _ENDED_OTHERWISE = (
     f"(tprovStatus IS NULL OR (ExecutionStatus != 'Running' AND tprovStatus NOT IN ({_FINALS})))"
 )
-
-
-@dataclass(frozen=True, kw_only=True)
-class RunRow:
-    """A run as visibility tells it.
-
-    Attributes:
-        view: What is known of it without its history.
-        verdict: The worst level of its findings, or ``allowed``; empty before it was judged.
-    """
-
-    view: RunView
-    verdict: str = ""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Listing:
-    """The runs that a filter finds, open ones first, then the latest to end.
-
-    Attributes:
-        rows: At most `PAGE`.
-        more: How many it finds besides.
-    """
-
-    rows: tuple[RunRow, ...] = ()
-    more: int = 0
-
-
-@dataclass(frozen=True, kw_only=True)
-class Tally:
-    """How many runs have a status.
-
-    Attributes:
-        status: One of ours; of no meaning where `close_state` is set.
-        close_state: Temporal's word, where a run ended without a status that ends one.
-        count: How many.
-    """
-
-    status: Status = Status.UNINITIALIZED
-    close_state: str = ""
-    count: int
 
 
 async def each_run(client: Client, query: str = ALL_RUNS) -> AsyncIterator[RunRow]:

@@ -16,8 +16,7 @@ from tests.widgets.reader import text_of
 from tprov_kernel.errors import ServiceError
 from tprov_kernel.filters import ALL_RUNS
 from tprov_kernel.messages import Status
-from tprov_kernel.observe import RunView
-from tprov_kernel.visibility import Listing, RunRow, Tally
+from tprov_kernel.observe import Listing, RunRow, RunView, Tally
 from tprov_kernel.widgets import style, table
 from tprov_kernel.widgets.runtable import RunTable
 

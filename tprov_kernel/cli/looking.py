@@ -23,8 +23,8 @@ from tprov_kernel.cli.place import Connection, Place, connected
 from tprov_kernel.filters import ALL_RUNS
 from tprov_kernel.history import Fold
 from tprov_kernel.messages import Decision, Review
-from tprov_kernel.observe import RunView
-from tprov_kernel.visibility import RunRow, count_by_status, each_run, list_runs
+from tprov_kernel.observe import RunRow, RunView
+from tprov_kernel.visibility import count_by_status, each_run, list_runs
 
 LIST_EVERY = 1.0
 """Seconds between two looks at the list of stacks."""

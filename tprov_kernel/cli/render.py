@@ -16,8 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from tprov_kernel.messages import Decision, Status, Verdict, short_digest
-from tprov_kernel.observe import Repair, RunView, StepView
-from tprov_kernel.visibility import Listing, RunRow, Tally
+from tprov_kernel.observe import Listing, Repair, RunRow, RunView, StepView, Tally
 from tprov_kernel.widgets import words
 from tprov_kernel.widgets.table import counts_words, told
 from tprov_kernel.widgets.words import Tone, clean

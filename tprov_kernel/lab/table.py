@@ -18,8 +18,7 @@ from tprov_kernel.errors import FilterRefused, ServiceError, StackError, TprovEr
 from tprov_kernel.filters import ALL_RUNS
 from tprov_kernel.lab.output import show_html
 from tprov_kernel.lab.runtime import Runtime
-from tprov_kernel.observe import RunView
-from tprov_kernel.visibility import Listing, Tally
+from tprov_kernel.observe import Listing, RunView, Tally
 from tprov_kernel.widgets import table
 from tprov_kernel.widgets.runtable import LISTS, RunTable
 from tprov_kernel.widgets.style import adaptive

@@ -17,8 +17,7 @@ import ipywidgets as w
 from tprov_kernel.errors import TprovError
 from tprov_kernel.filters import ALL_RUNS, choices, with_choice
 from tprov_kernel.messages import Status
-from tprov_kernel.observe import RunView
-from tprov_kernel.visibility import Listing, Tally
+from tprov_kernel.observe import Listing, RunView, Tally
 from tprov_kernel.widgets import style, table
 from tprov_kernel.widgets.comms import unpin
 from tprov_kernel.widgets.outputs import Twin

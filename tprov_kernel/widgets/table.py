@@ -12,8 +12,7 @@ from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from pathlib import PurePath
 
-from tprov_kernel.observe import RunView
-from tprov_kernel.visibility import Listing, RunRow, Tally
+from tprov_kernel.observe import Listing, RunRow, RunView, Tally
 from tprov_kernel.widgets import parts, style
 from tprov_kernel.widgets.style import Ink, live, stored
 from tprov_kernel.widgets.words import (
