@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 
-from benchmarks import kernel, run, standin
+from benchmarks import gate, kernel, run, standin
 
 asyncio.run(run.measure())
 kernel.measure()
+asyncio.run(gate.measure())
 asyncio.run(standin.measure())

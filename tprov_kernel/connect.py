@@ -27,7 +27,8 @@ from tprov_kernel.settings import Settings, Source
 from tprov_kernel.workflow import ProvisionInfraWorkflow
 
 MAX_CACHED_WORKFLOWS = 50
-"""500 parked runs cost 2 MB with it, 47 MB without."""
+"""A run in memory costs a worker about 0.3 MB, most of it the sandbox's own copy of the workflow's
+module; others are replayed when something happens to them (figures: benchmarks/gate.py)."""
 
 STICKY_TIMEOUT = timedelta(seconds=1)
 """After a worker's death the next one answers after a second, by default after ten."""
