@@ -152,6 +152,14 @@ def test_the_stored_picture_needs_nothing_that_hosts_remove() -> None:
     assert "7 more are not shown" in text_of(html)
 
 
+def test_the_stored_picture_stays_small() -> None:
+    """A notebook must not grow by what was rehearsed in it; what is left out is counted."""
+    many = Listing(rows=tuple(row(f"run-{n}", Status.APPLIED) for n in range(50)), more=5)
+    html = table.picture(many, TALLIES, ALL_RUNS, taken=NOW)
+    assert "43 more are not shown" in text_of(html)
+    assert len(html) < 25_000
+
+
 def test_the_same_list_in_a_terminal() -> None:
     """What can be copied as it stands, whatever quotes the filter has."""
     said = text_of(table.command("tprovStatus='applied'", style.live))

@@ -45,6 +45,10 @@ def pause(quiet: float, *, is_open: bool) -> float:
 class RunsTable:
     """The table, as a notebook holds it; shown when it is a cell's last line.
 
+    In a front end the picture that the notebook keeps follows the table. A headless runner keeps
+    what the cell that runs sends, so there it is of the moment when it was shown, or of the last
+    `refresh`.
+
     Args:
         runtime: Where the client lives.
         client: Connected to the server.

@@ -32,6 +32,9 @@ from tprov_kernel.widgets.words import (
 
 HEADS = ("Run", "Directory", "Status", "Verdict", "Asked by", "Started", "Took")
 WIDTH, HEIGHT, _GAP, _LEAST = 640, 22, 2, 16
+KEPT = 12
+"""Rows that a stored picture has: each is 1.4 KB of a notebook."""
+
 _ORDER: tuple[Tone, ...] = ("busy", "ask", "ok", "quiet", "bad")
 
 # --- counts ----------------------------------------------------------------------------------
@@ -249,6 +252,8 @@ def picture(
         taken: When; the HTML says so.
         mark: A class of the outermost element, by which a live table hides this output.
     """
+    kept = listing.rows[:KEPT]
+    listing = Listing(rows=kept, more=listing.more + len(listing.rows) - len(kept))
     lead = f"<span{stored('name')}>Runs</span> &ensp;<span{stored('code')}>{esc(query)}</span>"
     sections = (
         f"<div{stored('pad edge')}>{lead}</div>",
