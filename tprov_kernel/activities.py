@@ -37,7 +37,7 @@ from tprov_kernel.errors import (
     TooLarge,
     TprovError,
 )
-from tprov_kernel.files import replace_private, write_private
+from tprov_kernel.files import replace_private, storage_error, write_private
 from tprov_kernel.given import Given
 from tprov_kernel.messages import (
     ApplyJob,
@@ -99,14 +99,22 @@ def step(function: Callable[P, Awaitable[T]]) -> Callable[P, Awaitable[T]]:
         try:
             return await function(*args, **kwargs)
         except TprovError as error:
-            raise ApplicationError(
-                error.message,
-                error.remedy,
-                type=type(error).__name__,
-                non_retryable=not error.retryable,
-            ) from error
+            raise _as_failure(error) from error
+        except OSError as error:
+            if error.errno is None:  # a time-out of asyncio's
+                raise
+            raise _as_failure(storage_error(error)) from error
 
     return at_the_edge
+
+
+def _as_failure(error: TprovError) -> ApplicationError:
+    return ApplicationError(
+        error.message,
+        error.remedy,
+        type=type(error).__name__,
+        non_retryable=not error.retryable,
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

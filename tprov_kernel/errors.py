@@ -4,6 +4,7 @@
     ├── SettingsError              the environment contradicts itself, or lacks something
     ├── ToolError                  terraform, opa, the provider, temporal: missing, too old, broken
     ├── ServiceError               a local service cannot be started, or does not answer
+    ├── StorageError               a disk or a file takes or gives nothing; retried until it does
     ├── StackError                 the stack: no such thing, no such name
     │   └── StackBusy              somebody else's run is open on it
     │       └── StillAtWork        a Terraform of an earlier attempt has not ended yet
@@ -67,6 +68,12 @@ class ToolError(TprovError):
 
 class ServiceError(TprovError):
     """A local service cannot be started, or does not answer."""
+
+
+class StorageError(TprovError):
+    """A disk is full, or a file cannot be read or written; once that is mended, a run goes on."""
+
+    retryable = True
 
 
 class StackError(TprovError):

@@ -266,7 +266,7 @@ class Fold:
     def _apply_is_done(self, at: datetime) -> None:
         """After a recovery, only what comes next tells that the apply came to its end."""
         if self.view.step("apply").state == "running":
-            self._step("apply", state="done", ended=at, failure="", doing="")
+            self._step("apply", state="done", ended=at, failure="", remedy="", doing="")
 
     def _on_local_activity(self, event: HistoryEvent, at: datetime) -> None:
         marker = event.marker_recorded_event_attributes
@@ -313,9 +313,11 @@ class Fold:
 
     async def _on_failed(self, scheduled: int, at: datetime, failure: Failure) -> None:
         words, self._remedy = await self._words(failure)
-        self._close_attempt(scheduled, at, failed=words)
+        self._close_attempt(scheduled, at, failed=words, remedy=self._remedy)
 
-    def _close_attempt(self, scheduled: int, at: datetime, failed: str = "") -> None:
+    def _close_attempt(
+        self, scheduled: int, at: datetime, failed: str = "", remedy: str = ""
+    ) -> None:
         self._open.discard(self._ids.get(scheduled, ""))
         activity = self._scheduled.get(scheduled, "")
         name = _STEP_OF_ACTIVITY.get(activity)
@@ -334,6 +336,7 @@ class Fold:
             started=step.started or started,
             ended=None if well == "running" and not failed else at,
             failure=failed or (step.failure if well == "running" else ""),
+            remedy=remedy or (step.remedy if well == "running" else ""),
             next_attempt=None,
             doing="",
             scheduled_without_worker=False,
@@ -395,9 +398,9 @@ class Fold:
         """Show an activity that is not over; tell whether it waits in vain for a worker."""
         running = activity.state == PendingActivityState.PENDING_ACTIVITY_STATE_STARTED
         started = _time(activity.last_started_time) if activity.last_started_time.seconds else None
-        failure = ""
+        failure = remedy = ""
         if activity.HasField("last_failure"):
-            failure, _ = await self._words(activity.last_failure)
+            failure, remedy = await self._words(activity.last_failure)
         due = _time(activity.scheduled_time)
         spans = self.view.step(name).spans
         if running and started:
@@ -414,6 +417,7 @@ class Fold:
             state="retrying" if failure and not running else "running",
             attempts=activity.attempt if running else activity.attempt - 1,
             failure=failure,
+            remedy=remedy,
             next_attempt=due if failure and not running else None,
             doing=doing,
             scheduled_without_worker=in_vain,

@@ -44,6 +44,7 @@ class StepView:
             `next_attempt`; ``asking`` that a person has to decide.
         attempts: How many attempts were begun.
         failure: The last attempt's error, in words; empty when there was none.
+        remedy: What to do about it; empty where nothing can be advised.
         doing: What it is doing at this moment, in words (Terraform's own progress).
         note: A few words below its name when it is over: '1 finding', '2 added'.
         scheduled_without_worker: It waits because nobody polls its task queue.
@@ -55,6 +56,7 @@ class StepView:
     started: datetime | None = None
     ended: datetime | None = None
     failure: str = ""
+    remedy: str = ""
     next_attempt: datetime | None = None
     doing: str = ""
     note: str = ""

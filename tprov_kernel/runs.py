@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import secrets
@@ -19,6 +20,7 @@ from temporalio.client import (
     WorkflowExecutionStatus,
     WorkflowHandle,
     WorkflowUpdateFailedError,
+    WorkflowUpdateRPCTimeoutOrCancelledError,
 )
 from temporalio.common import (
     SearchAttributeKey,
@@ -30,6 +32,7 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from tprov_kernel.attributes import search_attributes
 from tprov_kernel.connect import me
+from tprov_kernel.decisions import MAX_TEXT
 from tprov_kernel.errors import (
     ConfigurationError,
     DecisionRefused,
@@ -53,6 +56,7 @@ from tprov_kernel.messages import (
 )
 from tprov_kernel.payloads.keyring import KeyRing
 from tprov_kernel.registration import known_attributes, what_is_missing
+from tprov_kernel.settings import check_seconds, check_task_queue
 from tprov_kernel.stacks import check_name, take_snapshot, variables_in
 
 TASK_TIMEOUT = timedelta(seconds=2)
@@ -60,6 +64,9 @@ TASK_TIMEOUT = timedelta(seconds=2)
 
 CREDENTIALS = ("TEMPORAL_CLOUD_API_KEY", "TEMPORAL_API_KEY")
 """Variables of the environment whose values are known secrets."""
+
+PATIENCE = 20.0
+"""Seconds that a run may take to answer an update; one with a worker needs a few milliseconds."""
 
 RunHandle = WorkflowHandle[Any, RunResult]
 T = TypeVar("T")
@@ -102,8 +109,13 @@ async def start_run(
         ConfigurationError: The directory is no configuration, or a variable is not declared.
         TooLarge: The snapshot would not fit into a payload.
         NotPublic: Directory or requester may not be in a search attribute.
+        SettingsError: A number of seconds is out of bounds, or the task queue's name is none.
     """
     check_name(stack)
+    check_task_queue(task_queue)
+    check_seconds("pace", pace, least=0, most=600)
+    check_seconds("heartbeat", heartbeat, least=0.1, most=86_400)
+    check_seconds("expires", approval_expires, least=0.1, most=366 * 86_400)
     suffix = await _suffix_of(client, stack)
     request = RunRequest(
         stack=stack,
@@ -221,13 +233,18 @@ async def run_of(client: Client, stack: str) -> RunHandle:
     """Handle of the last run on a stack, bound to that very run.
 
     Raises:
-        StackError: There was none.
+        StackError: There was none, or it is a workflow of another type.
     """
     description = await describe(client, stack)
     if description is None:
         raise StackError(
             f"There was never a run on stack {stack!r}.",
             remedy="`tprov status` lists the stacks.",
+        )
+    if description.workflow_type != WORKFLOW_TYPE:
+        raise StackError(
+            f"The workflow {workflow_id(stack)} is a {description.workflow_type}, no run of ours.",
+            remedy="Use another stack; Temporal's own tools deal with that workflow.",
         )
     return _handle(client, workflow_id(stack), description.run_id)
 
@@ -282,7 +299,10 @@ async def request_of(client: Client, handle: RunHandle) -> tuple[RunRequest, dat
         at = event.event_time.ToDatetime(UTC)
     if not isinstance(request, RunRequest):
         stack = handle.id.removeprefix("stack-")
-        raise StackError(f"The last workflow of stack {stack!r} is no run of ours.")
+        raise StackError(
+            f"What was asked of stack {stack!r} cannot be read.",
+            remedy="Look for the key ring that it was started with: `tprov doctor`.",
+        )
     return request, at
 
 
@@ -364,6 +384,7 @@ async def decide(
     reviewer: str = "",
     review: str = "",
     via: Literal["signal", "update"] = "update",
+    patience: float = PATIENCE,
 ) -> Decision | None:
     """Approve or deny a review.
 
@@ -374,10 +395,16 @@ async def decide(
         DecisionRefused: By update: it cannot be taken, in words; nothing was recorded.
         ServiceError: The server does not answer.
     """
+    for what, text in (("reason", reason), ("reviewer", reviewer), ("review", review)):
+        if len(text) > MAX_TEXT:  # it would be cut; and a large one could not be taken at all
+            raise DecisionRefused(
+                f"Refused: the {what} has {len(text):,} characters. Nothing was recorded.",
+                remedy=f"Give at most {MAX_TEXT:,} characters.",
+            )
     given = DecisionInput(reason=reason, reviewer=reviewer or me().split("@")[0], review=review)
     name = f"{verb}_apply"
     if via == "update":
-        return await _update(handle, name, asdict(given), Decision)
+        return await _update(handle, name, asdict(given), Decision, patience=patience)
     try:
         await handle.signal(name, asdict(given))
     except RPCError as error:
@@ -385,14 +412,26 @@ async def decide(
     return None
 
 
-async def _update(handle: RunHandle, name: str, given: object, result_type: type[T]) -> T:
+async def _update(
+    handle: RunHandle, name: str, given: object, result_type: type[T], *, patience: float = PATIENCE
+) -> T:
+    limit = asyncio.timeout(patience)
     try:
         args = [] if given is None else [given]
-        answer: T = await handle.execute_update(name, args=args, result_type=result_type)
+        async with limit:
+            answer: T = await handle.execute_update(name, args=args, result_type=result_type)
+    except (TimeoutError, WorkflowUpdateRPCTimeoutOrCancelledError) as error:
+        if not limit.expired():  # Ctrl-C
+            raise asyncio.CancelledError from error
+        raise ServiceError(
+            f"The run {handle.id} did not answer within {patience:g} s: no worker seems to be"
+            " there.",
+            remedy="Start one (`tprov worker`), look at the run, and decide again if it waits.",
+        ) from error
     except WorkflowUpdateFailedError as error:
         cause = error.cause
         words = cause.message if isinstance(cause, ApplicationError) else str(cause)
-        raise DecisionRefused(words) from error
+        raise DecisionRefused(words, remedy=_how_to_decide(words, handle)) from error
     except RPCError as error:
         raise await _as_refused(handle, error) from error
     return answer
@@ -407,15 +446,28 @@ async def _as_refused(handle: RunHandle, error: RPCError) -> TprovError:
         kept = (await handle.describe()).typed_search_attributes
         status = Status(kept.get(SearchAttributeKey.for_keyword("tprovStatus")) or "")
         how = f", it is {status.words}" if status.is_final else ""
-    return DecisionRefused(f"Refused: the run is over{how}. Nothing was recorded.")
+    return DecisionRefused(
+        f"Refused: the run is over{how}. Nothing was recorded.",
+        remedy="`tprov start` begins another run.",
+    )
+
+
+def _how_to_decide(refused: str, handle: RunHandle) -> str:
+    if "needs a reason" in refused:
+        return "Say why: --reason in a terminal, the argument in a notebook, the field on the card."
+    return f"`tprov status {handle.id.removeprefix('stack-')}` shows what the run waits for."
 
 
 def as_service_error(error: RPCError) -> ServiceError:
     """The sentence for a server that does not answer, or does not let us in."""
     return ServiceError(
-        f"The Temporal server did not take the call: {error.message or error.status.name}.",
+        f"The Temporal server did not take the call: {_clause(error)}.",
         remedy="`tprov doctor` tells what is wrong.",
     )
+
+
+def _clause(error: RPCError) -> str:
+    return (error.message or error.status.name).strip().rstrip(".")
 
 
 def resolve_directory(text: str | Path, *, root: Path) -> Path:
@@ -424,10 +476,16 @@ def resolve_directory(text: str | Path, *, root: Path) -> Path:
     Raises:
         ConfigurationError: It is in neither place.
     """
+    if not isinstance(text, (str, Path)) or not str(text).strip():
+        raise ConfigurationError(
+            f"{text!r} is no directory's name.",
+            remedy="Give the directory of a Terraform configuration.",
+        )
     given = Path(text).expanduser()
     for candidate in (given, root / given):
-        if candidate.exists():
-            return candidate
+        with contextlib.suppress(OSError, ValueError):  # a name that no file can have
+            if candidate.exists():
+                return candidate
     raise ConfigurationError(
         f"There is no directory {text}, neither here nor in {root}.",
         remedy="Give the directory of a Terraform configuration.",

@@ -8,6 +8,7 @@ contradictions, and is reached only through ``target="remote"``.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -149,6 +150,56 @@ def default_home(root: Path) -> Path:
     return root / ".tprov"
 
 
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_ADDRESS = re.compile(r"[A-Za-z0-9._-]+:[0-9]{1,5}|\[[0-9A-Fa-f:.]+\]:[0-9]{1,5}")
+
+MAX_QUEUE = 200
+"""Characters of a task queue's name; the server takes up to 1000 bytes."""
+
+
+def check_task_queue(name: str) -> str:
+    """Return the name of a task queue if people can type and read it.
+
+    Raises:
+        SettingsError: It is empty, long, or has a line break or the like in it.
+    """
+    if name.strip() and len(name) <= MAX_QUEUE and not _CONTROL.search(name):
+        return name
+    shown = repr(name) if len(name) <= 60 else f"{name[:57]!r}..."
+    raise SettingsError(
+        f"{shown} is no name for a task queue.",
+        remedy=f"Use 1 to {MAX_QUEUE} characters in one line (--task-queue, or"
+        " TEMPORAL_INFRA_PROVISION_TASK_QUEUE).",
+    )
+
+
+def check_seconds(name: str, value: float, *, least: float, most: float) -> float:
+    """Return a number of seconds if a run can use it.
+
+    Raises:
+        SettingsError: It is no number, or out of bounds.
+    """
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if is_number and least <= value <= most:
+        return float(value)
+    raise SettingsError(
+        f"{name} is {value!r}, and has to be a number of seconds from {least:g} to {most:g}.",
+        remedy=f"Give {name} in seconds, such as {300:g}.",
+    )
+
+
+def _plain(environ: Mapping[str, str]) -> dict[str, str]:
+    """An environment whose values say what people see: no line break at the end, none within."""
+    plain = {name: value.strip() for name, value in environ.items()}
+    for name in (*CONNECTION_VARIABLES, "TEMPORAL_INFRA_PROVISION_TASK_QUEUE"):
+        if _CONTROL.search(plain.get(name, "")):
+            raise SettingsError(
+                f"{name} has a line break or another control character in it.",
+                remedy=f"Set {name} again, in one line.",
+            )
+    return plain
+
+
 def truth(text: str, *, name: str) -> bool:
     """Read a boolean as people write it; anything else is a `SettingsError` that names it."""
     lowered = text.strip().lower()
@@ -172,7 +223,14 @@ def remote_settings(
     # Imported here: the local path, and the workflow sandbox, never need it.
     from tprov_kernel.remote import read_connection
 
+    environ = _plain(environ)
     connection = read_connection(environ)
+    if not _ADDRESS.fullmatch(connection.address):
+        raise SettingsError(
+            f"The server's address is {connection.address!r}, and has to be host:port"
+            f" ({connection.sources['address']}).",
+            remedy="Give it without http:// or a path: localhost:7233, for instance.",
+        )
     insecure = truth(
         environ.get("TEMPORAL_CLOUD_ALLOW_INSECURE", ""), name="TEMPORAL_CLOUD_ALLOW_INSECURE"
     )

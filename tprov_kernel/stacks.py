@@ -62,11 +62,11 @@ def check_name(name: str) -> str:
     Raises:
         StackError: It is not 1 to 40 lower-case letters, digits and hyphens, a letter first.
     """
-    if NAME.fullmatch(name):
+    if isinstance(name, str) and NAME.fullmatch(name):
         return name
-    shown = name if len(name) <= 60 else name[:57] + "..."
+    shown = repr(name) if len(repr(name)) <= 60 else repr(name)[:57] + "..."
     raise StackError(
-        f"{shown!r} is no name for a stack.",
+        f"{shown} is no name for a stack.",
         remedy="Use 1 to 40 lower-case letters, digits and hyphens, beginning with a letter.",
     )
 
@@ -141,19 +141,41 @@ def pack(directory: Path, *, variables: Mapping[str, Any]) -> tuple[bytes, int]:
     base = Path(os.path.commonpath(folders))
     root = directory.relative_to(base).as_posix()
     files = {
-        file.relative_to(base).as_posix(): file.read_bytes()
+        file.relative_to(base).as_posix(): _read(file)
         for folder in folders
         for file in _content(folder)
     }
     if variables:
-        text = json.dumps(dict(variables), sort_keys=True, indent=2)
-        files[(Path(root) / VARIABLES_FILE).as_posix()] = text.encode()
+        files[(Path(root) / VARIABLES_FILE).as_posix()] = _as_json(variables).encode()
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w", format=tarfile.PAX_FORMAT) as archive:
         _add(archive, ".tprov-root", root.encode())
         for name in sorted(files):
             _add(archive, name, files[name])
     return buffer.getvalue(), len(files)
+
+
+def _read(file: Path) -> bytes:
+    try:
+        return file.read_bytes()
+    except OSError as error:
+        raise ConfigurationError(
+            f"{file} cannot be read: {error.strerror}.",
+            remedy="Make it readable, or move it out of the directory.",
+        ) from error
+
+
+def _as_json(variables: Mapping[str, Any]) -> str:
+    for name, value in variables.items():
+        try:
+            json.dumps(value, allow_nan=False)
+        except (TypeError, ValueError):
+            raise ConfigurationError(
+                f"The value of the variable {name!r} is no value for Terraform:"
+                f" {type(value).__name__}.",
+                remedy="Give texts, numbers, true or false, lists, or dictionaries of these.",
+            ) from None
+    return json.dumps(dict(variables), sort_keys=True, indent=2)
 
 
 def take_snapshot(directory: Path, *, variables: Mapping[str, Any], key_ring: KeyRing) -> Snapshot:
@@ -250,11 +272,17 @@ def _content(folder: Path) -> list[Path]:
     return [
         file
         for file in sorted(folder.rglob("*"))
-        if file.is_file()
+        if (file.is_file() or _is_lost(file))
         and not _LEFT_OUT.intersection(file.relative_to(folder).parts)
         and ".tfstate" not in file.name
         and file.name not in (VARIABLES_FILE, PRIVATE_FILE)
     ]
+
+
+def _is_lost(file: Path) -> bool:
+    """Whether what Terraform would read is a link to nowhere: leaving it out would be no copy."""
+    read = file.name.endswith((".tf", ".tf.json", ".tfvars", ".tfvars.json"))
+    return read and not file.name.startswith(".") and file.is_symlink() and not file.exists()
 
 
 def _add(archive: tarfile.TarFile, name: str, content: bytes) -> None:

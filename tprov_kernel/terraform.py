@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from tprov_kernel.errors import ConfigurationError, TerraformFailed, TprovError
+from tprov_kernel.errors import ConfigurationError, TerraformFailed, ToolError, TprovError
+from tprov_kernel.given import PRIVATE_FILE, VARIABLES_FILE
 from tprov_kernel.messages import ApplyResult
 from tprov_kernel.process import Completed, Ending, Guard, clean_environment, run
 from tprov_kernel.settings import CloudSettings
@@ -32,10 +33,29 @@ _TRANSIENT = re.compile(
     r"|temporarily|code = (internal|aborted|unknown)|state lock|too many requests|\b50[234]\b",
     re.IGNORECASE,
 )
-_INPUT = re.compile(
-    r"(no value for required|invalid value for|undeclared) (input )?variable|variables not allowed",
-    re.IGNORECASE,
+_PREAMBLE = re.compile(r"^Terraform encountered problems during initiali[sz]ation", re.IGNORECASE)
+"""Says only that the others follow."""
+_ASIDE = re.compile(
+    r" (?:To silence these warnings|Use a -var or -var-file command line argument|To see which"
+    r" modules are currently depending|Ensure that UTF-8 encoding is selected).*"
 )
+"""Advice for people who type `terraform` themselves."""
+
+_STATE = "Unsupported state file format"
+_REMEDIES = (
+    (
+        "No value for required variable",
+        "Give it a value: in terraform.tfvars, by `--var NAME=VALUE`, or in a notebook as an"
+        " argument of `lab.start`.",
+    ),
+    (
+        _STATE,
+        "Put the state's backup in its place: terraform.tfstate.backup lies beside it.",
+    ),
+)
+"""What Terraform says, and what to do about it here."""
+
+DOCTOR = "Run `tprov doctor`: it says whether this Terraform works."
 
 
 # --- argument lists --------------------------------------------------------------------------
@@ -109,9 +129,12 @@ class Diagnostic:
     def sentence(self) -> str:
         """Summary, detail and place in one line."""
         place = f" ({self.file}:{self.line})" if self.file else ""
+        if Path(self.file).name in (VARIABLES_FILE, PRIVATE_FILE):
+            place = " (given with the run)"
         of = f"{self.address}: " if self.address else ""
-        text = " ".join(f"{self.summary}: {self.detail}".split()) if self.detail else self.summary
-        return f"{of}{text.rstrip('.')}{place}."
+        said = f"{self.summary}: {self.detail}" if self.detail else self.summary
+        text = " ".join(said.split())
+        return f"{of}{_ASIDE.sub('', text).rstrip('.')}{place}."
 
 
 def diagnostics(events: Sequence[Event]) -> list[Diagnostic]:
@@ -134,7 +157,8 @@ def _diagnostic(raw: Mapping[str, Any]) -> Diagnostic:
 
 def failure(what: str, found: Sequence[Diagnostic], completed: Completed) -> TprovError:
     """Say why a Terraform command failed, and whether another attempt can help."""
-    errors = [d for d in found if d.severity == "error"]
+    errors = list(dict.fromkeys(d for d in found if d.severity == "error"))  # some come twice
+    errors = [d for d in errors if not _PREAMBLE.match(d.summary)] or errors
     said = " ".join(d.sentence for d in errors[:3]) or _tail(completed.stderr)
     code = completed.returncode
     ended = f"ended by signal {-code}." if code < 0 else f"exit code {code}."
@@ -147,9 +171,10 @@ def failure(what: str, found: Sequence[Diagnostic], completed: Completed) -> Tpr
         return ConfigurationError(
             message, remedy="The state is honest: mend what it names, then start again."
         )
-    if all(d.file or _INPUT.search(d.summary) for d in errors):
-        return ConfigurationError(message, remedy="Correct the configuration, then start again.")
-    return ConfigurationError(message)
+    for words, remedy in _REMEDIES:
+        if words in said:
+            return ConfigurationError(message, remedy=remedy)
+    return ConfigurationError(message, remedy="Correct the configuration, then start again.")
 
 
 def applied(events: Sequence[Event]) -> ApplyResult:
@@ -195,7 +220,23 @@ _VERBS = {
 
 
 def _tail(stderr: bytes) -> str:
-    return " ".join(stderr.decode(errors="replace").split())[-600:]
+    words = " ".join(stderr.decode(errors="replace").split())[-600:]
+    return words if not words or words.endswith(".") else f"{words}."
+
+
+def _is_there(file: Path) -> bool:
+    return file.exists()
+
+
+def _as_object(text: bytes, what: str) -> dict[str, Any]:
+    """Read what a command answered in JSON."""
+    try:
+        answer = json.loads(text or b"{}")
+    except ValueError:
+        answer = None
+    if not isinstance(answer, dict):
+        raise ToolError(f"terraform {what} did not answer in JSON.", remedy=DOCTOR)
+    return answer
 
 
 # --- running it ------------------------------------------------------------------------------
@@ -289,6 +330,8 @@ class Terraform:
                 self._scrub(f"terraform plan: {undeclared[0].sentence}"),
                 remedy="Declare it, or leave it out.",
             )
+        if not _is_there(out):
+            raise ToolError("terraform plan wrote no plan file.", remedy=DOCTOR)
         return Planned(has_changes=done.returncode == 2, events=events)
 
     async def show(self, plan: Path) -> bytes:
@@ -296,6 +339,9 @@ class Terraform:
         done = await self._run(show_args(plan), timeout=300)
         if done.returncode != 0:
             raise self._failure("show", [], done)
+        text = done.stdout.strip()
+        if not (text.startswith(b"{") and text.endswith(b"}")):
+            raise ToolError("terraform show did not answer in JSON.", remedy=DOCTOR)
         return done.stdout
 
     async def show_state(self) -> dict[str, Any]:
@@ -303,7 +349,7 @@ class Terraform:
         done = await self._run(["show", "-json", "-no-color"], timeout=300)
         if done.returncode != 0:
             raise self._failure("show", [], done)
-        return dict(json.loads(done.stdout))
+        return _as_object(done.stdout, "show")
 
     async def apply(
         self,
@@ -358,7 +404,7 @@ class Terraform:
         done = await self._run(output_args(), timeout=300)
         if done.returncode != 0:
             raise self._failure("output", [], done)
-        return dict(json.loads(done.stdout or b"{}"))
+        return _as_object(done.stdout, "output")
 
     async def state(self) -> dict[str, Any]:
         """The state; ``{}`` when there is none yet. A local one is read without a process."""
@@ -366,12 +412,17 @@ class Terraform:
         backend = self.directory / ".terraform" / "terraform.tfstate"
         if not backend.exists():  # no backend block was initialised: the state is the local file
             text = local.read_bytes() if local.exists() else b""
+            try:
+                return dict(json.loads(text)) if text.strip() else {}
+            except (ValueError, TypeError):
+                raise ConfigurationError(
+                    f"The state in {local} is no JSON.", remedy=dict(_REMEDIES)[_STATE]
+                ) from None
         else:
             done = await self._run(state_args(), timeout=300)
             if done.returncode != 0:
                 raise self._failure("state pull", [], done)
-            text = done.stdout
-        return dict(json.loads(text)) if text.strip() else {}
+            return _as_object(done.stdout.strip(), "state pull")
 
     def _failure(self, what: str, found: Sequence[Diagnostic], completed: Completed) -> TprovError:
         error = failure(what, found, completed)

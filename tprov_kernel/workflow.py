@@ -166,13 +166,20 @@ class ProvisionInfraWorkflow:
         job = self._job(InitJob)
         # Nearly instant when the providers are at hand: then a local activity saves the server
         # three events. Otherwise it may take minutes, and has to be seen and retried as such.
-        warm = await workflow.execute_local_activity(
-            "terraform_init",
-            replace(job, only_if_warm=True),
-            result_type=InitResult,
-            schedule_to_close_timeout=timedelta(seconds=20),
-            retry_policy=RetryPolicy(maximum_attempts=2),
-        )
+        try:
+            warm = await workflow.execute_local_activity(
+                "terraform_init",
+                replace(job, only_if_warm=True),
+                result_type=InitResult,
+                schedule_to_close_timeout=timedelta(seconds=20),
+                retry_policy=RetryPolicy(maximum_attempts=2),
+            )
+        except (ActivityError, ApplicationError) as error:
+            # What may pass is tried again where people see it, as in every other step.
+            pointless = is_cancelled_exception(error) or _is_permanent(error)
+            if pointless or not workflow.patched("init-is-tried-again"):
+                raise
+            warm = InitResult(done=False)
         if not warm.done:
             await self._activity("terraform_init", job, InitResult)
         self._set_status(Status.INITIALIZED)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from time import monotonic
 
 from rich.console import Console, RenderableType
 from rich.live import Live
@@ -15,6 +16,9 @@ from tprov_kernel.runs import RunHandle
 from tprov_kernel.watch import Watcher
 
 PICTURES_PER_SECOND = 4
+
+DOUBT = 2.0
+"""Seconds in which a run whose step failed for good says whether it ends of that."""
 
 
 class _Picture:
@@ -52,7 +56,12 @@ async def _as_picture(watcher: Watcher, stack: str, console: Console) -> RunView
 
 async def _as_lines(watcher: Watcher, name: str, console: Console) -> RunView:
     last: RunView | None = None
+    broken: float | None = None
     async for view in watcher.views():
+        if view.closed or view.repair or all(step.state != "failed" for step in view.steps):
+            broken = None
+        elif monotonic() < (broken := broken or monotonic()) + DOUBT:
+            continue  # mostly the run ends of it, and then says so once, at its end
         for line in render.changes(last, view):
             now = datetime.now().astimezone()
             console.print(Text(f"{now:%H:%M:%S} {name} {line}"), soft_wrap=True)

@@ -16,6 +16,7 @@ from tprov_kernel.audit import audit as tell
 from tprov_kernel.audit import to_json, to_markdown
 from tprov_kernel.cli import render, say
 from tprov_kernel.cli.place import Connection, Place, connected, shown
+from tprov_kernel.files import using
 from tprov_kernel.messages import short_digest
 from tprov_kernel.process import Guard
 from tprov_kernel.toolchain import find_toolchain
@@ -32,7 +33,8 @@ async def audit(place: Place, *, stack: str, as_json: bool, output: Path | None)
     if output is None:
         say.answer(text.rstrip("\n"))
     else:
-        await asyncio.to_thread(output.write_text, text)
+        with using(output):
+            await asyncio.to_thread(output.write_text, text)
         say.answer(f"The audit of {told.workflow_id} is in {shown(output)}.")
     for gap in told.gaps:
         say.warning(gap)

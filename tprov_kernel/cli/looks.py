@@ -112,7 +112,11 @@ def _home(place: Place) -> Line:
     nearest = next(p for p in (place.home, *place.home.parents) if p.exists())
     try:
         if place.home.exists() and stat.S_IMODE(place.home.stat().st_mode) & 0o077:
-            return Line(**_but(line, state="note"), problem="Others may look into it.")
+            return Line(
+                **_but(line, state="note"),
+                problem=f"Others may look into {place.home}, which holds keys and states.",
+                remedy=f"Run `chmod 700 {place.home}`.",
+            )
         with tempfile.NamedTemporaryFile(dir=nearest, prefix=".tprov-doctor-"):
             return line
     except OSError as error:

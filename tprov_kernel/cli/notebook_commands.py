@@ -18,7 +18,9 @@ from tprov_kernel.cli.base import (
 def lab(
     context: typer.Context,
     browser: Annotated[bool, typer.Option(help="Open a browser.")] = True,
-    port: Annotated[int, typer.Option(help="JupyterLab's port, or the next free one.")] = 8888,
+    port: Annotated[
+        int, typer.Option(min=1, max=65535, help="JupyterLab's port, or the next free one.")
+    ] = 8888,
 ) -> None:
     """Open the notebooks: JupyterLab with its own configuration, and all services.
 

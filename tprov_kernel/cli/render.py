@@ -131,8 +131,10 @@ def _note(step: StepView, view: RunView, now: datetime) -> Text:
     if step.state == "running":
         doing = step.doing or words.DEFAULT_DOING[step.name]
         note.append(f"  {clean(doing)}", style="dim")
-    if step.failure and step.state in ("running", "retrying", "failed") and not view.repair:
-        note.append(f"\n{clean(step.failure)}", style="red")
+    if step.failure and step.failure != view.failure and not view.repair:
+        former = f"attempt {last_failed(step)}: " if step.state == "running" else ""
+        note.append(f"\n{former}{clean(step.failure)}", style="red")
+        note.append(f"\n{clean(step.remedy)}" if step.remedy else "")
     return note
 
 
@@ -263,8 +265,10 @@ def changes(before: RunView | None, view: RunView) -> list[str]:
     for step in view.steps:
         was = before.step(step.name) if before is not None else StepView(name=step.name)
         title = words.step_title(step, view).lower()
-        if step.failure and (step.failure, step.attempts) != (was.failure, was.attempts):
-            lines.append(f"{title}, attempt {step.attempts}: {step.failure}")
+        is_told = step.failure == was.failure and last_failed(step) <= last_failed(was)
+        if step.failure and not is_told and not (view.closed and step.failure == view.failure):
+            said = f"{step.failure} {step.remedy}".strip()
+            lines.append(f"{title}, attempt {last_failed(step)}: {said}")
         if step.doing and step.doing != was.doing:
             lines.append(f"{title}: {step.doing}")
     was_in_touch = before is None or before.contact.in_touch
@@ -275,6 +279,11 @@ def changes(before: RunView | None, view: RunView) -> list[str]:
     if view.task_failure and (before is None or before.task_failure != view.task_failure):
         lines.append(f"the workflow's own code fails: {view.task_failure}")
     return [clean(line) for line in lines]
+
+
+def last_failed(step: StepView) -> int:
+    """Which attempt the step's failure is of: while another one runs, the one before."""
+    return step.attempts - (step.state == "running")
 
 
 # --- many runs -------------------------------------------------------------------------------

@@ -59,8 +59,12 @@ def find_scenario(root: Path, name: str) -> Scenario:
     known = find_scenarios(root)
     path = known.get(re.sub(r"^\d+_|\.ipynb$", "", name))
     if path is None:
-        listed = ", ".join(known) or f"none in {root / 'notebooks'}"
-        raise NotPlayed(f"There is no scenario {name!r}.", remedy=f"There are: {listed}.")
+        if not known:
+            raise NotPlayed(
+                f"There is no notebook in {root / 'notebooks'}.",
+                remedy="Go into the project's folder, or set TPROV_ROOT to it.",
+            )
+        raise NotPlayed(f"There is no scenario {name!r}.", remedy=f"There are: {', '.join(known)}.")
     try:
         told = json.loads(path.read_text())["metadata"].get("tprov", {}).get("story")
         story = Story(stack=told["stack"], status=told["status"]) if told else None

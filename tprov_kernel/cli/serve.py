@@ -19,6 +19,7 @@ from tprov_kernel.cli import say
 from tprov_kernel.cli.place import Place, shown
 from tprov_kernel.cli.working import polling, until_told
 from tprov_kernel.errors import ServiceError, TprovError
+from tprov_kernel.files import using
 from tprov_kernel.settings import Settings
 
 if TYPE_CHECKING:
@@ -114,7 +115,8 @@ def keep_alive(opened: Services) -> None:
 def _ready(settings: Settings, worker: str, ready_fd: int | None) -> None:
     say.out().print(table_of_services(settings, worker=worker))
     data = shown(settings.home)
-    say.aside(f"Ctrl-C or `tprov down` closes them; runs and objects stay in {data}.")
+    closes = "`tprov down` closes" if ready_fd is not None else "Ctrl-C or `tprov down` closes"
+    say.aside(f"{closes} them; runs and objects stay in {data}.")
     if ready_fd is not None:
         with suppress(OSError):
             os.write(ready_fd, b"ready\n")
@@ -165,7 +167,8 @@ def up_detached(place: Place, *, with_worker: bool) -> int:
         _say_open_already(place, info)
         return 0
     logs = place.home / "logs"
-    logs.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with using(place.home):
+        logs.mkdir(mode=0o700, parents=True, exist_ok=True)
     log = logs / "up.log"
     reader, writer = os.pipe()
     argv = [sys.executable, "-m", "tprov_kernel.cli", "up", "--ready-fd", str(writer)]

@@ -139,7 +139,7 @@ def codec_server(
             show_default=False,
         ),
     ] = None,
-    port: Annotated[int, typer.Option(help="On 127.0.0.1.")] = 8081,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="On 127.0.0.1.")] = 8081,
     target: TargetOption = None,
 ) -> None:
     """Serve the codec alone, for a Web UI or a `temporal` command elsewhere, until Ctrl-C.

@@ -16,6 +16,7 @@ from tprov_kernel.cli.follow import follow
 from tprov_kernel.cli.histories import without_the_machine
 from tprov_kernel.cli.place import Connection, Place, connected, shown
 from tprov_kernel.errors import StackBusy, StackError
+from tprov_kernel.files import using
 from tprov_kernel.given import plainly_given, warning_about
 from tprov_kernel.stacks import check_name, held_objects
 from tprov_kernel.workers import pollers
@@ -239,7 +240,8 @@ async def export_history(place: Place, *, stack: str, file: Path, as_stored: boo
                 text = without_the_machine(await runs.export_history(at.client, handle))
         except RPCError as error:
             raise runs.as_service_error(error) from error
-    await asyncio.to_thread(file.write_text, text)
+    with using(file):
+        await asyncio.to_thread(file.write_text, text)
     say.answer(f"The history of {handle.id} is in {shown(file)}.")
     say.aside(
         "Payloads are as the server has them."

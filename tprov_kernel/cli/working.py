@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from tprov_kernel.cli import say
 from tprov_kernel.cli.place import Place, shown
 from tprov_kernel.errors import TprovError
-from tprov_kernel.settings import Settings
+from tprov_kernel.settings import Settings, check_task_queue
 
 if TYPE_CHECKING:
     from tprov_kernel.process import Guard
@@ -55,7 +55,7 @@ async def worker(place: Place, *, task_queue: str) -> int:
 
     settings = await place.settings()
     toolchain = find_toolchain()
-    queue = task_queue or settings.task_queue
+    queue = check_task_queue(task_queue or settings.task_queue)
     guard = Guard()
     stop = until_told()
     try:

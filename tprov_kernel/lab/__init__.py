@@ -9,6 +9,7 @@ that blocks never stops a heartbeat. Heavy modules are imported while the servic
     worker.py    the worker in the kernel
     care.py      services that end by themselves come back
     friendly.py  a failure in a cell is a sentence
+    typed.py     what was typed into a cell, looked at first
     place.py     which notebook this is, and whether anybody is there
     panel.py checks.py looks.py scenarios.py   what cells show
     table.py     the table of all runs, kept up to date
@@ -20,7 +21,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from tprov_kernel.errors import ServiceError
-from tprov_kernel.lab import _state, friendly
+from tprov_kernel.lab import _state, friendly, typed
 from tprov_kernel.lab.lab import Lab
 from tprov_kernel.lab.place import find_place
 from tprov_kernel.settings import Target
@@ -42,6 +43,7 @@ def open_lab(notebook: str = "", *, target: Target = "local", pace: float | None
         TprovError: With a sentence and a remedy; the cell shows just those.
     """
     friendly.install()
+    typed.opening(notebook, target, pace)
     lab: Lab | None = _state.current
     if lab is not None and lab.is_open:
         if lab.settings.target != target:

@@ -19,6 +19,7 @@ from IPython.core.getipython import get_ipython
 from tprov_kernel.errors import TprovError
 from tprov_kernel.lab.output import show_html
 from tprov_kernel.lab.place import find_place
+from tprov_kernel.lab.typed import mistyped
 from tprov_kernel.widgets.panel import error_html, note_html
 
 INTERRUPTED = (
@@ -32,14 +33,18 @@ class RunFirst(TprovError):
 
 
 def install() -> None:
-    """Show our own errors, an interrupt, and a name that an earlier cell makes, as a sentence.
+    """Show as a sentence: our errors, an interrupt, a mistyped call, a name of an earlier cell.
 
     Everything else is shown as ever.
     """
     shell = get_ipython()
     if shell is not None:
         shell.set_custom_exc(
-            (TprovError, NameError, KeyboardInterrupt, asyncio.CancelledError), _show
+            (
+                *(TprovError, NameError, TypeError, AttributeError),
+                *(KeyboardInterrupt, asyncio.CancelledError),
+            ),
+            _show,
         )
 
 
@@ -57,6 +62,8 @@ def _show(
 ) -> list[str]:
     if isinstance(error, NameError):
         error = _run_first(error, find_place().path) or error
+    if isinstance(error, (TypeError, AttributeError)):
+        error = mistyped(error) or error
     if isinstance(error, TprovError):
         show(error)
         return [str(error)]

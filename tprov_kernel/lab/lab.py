@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 
 from tprov_kernel.errors import ServiceError, StackError, TprovError
 from tprov_kernel.given import plainly_given, warning_about
-from tprov_kernel.lab import output
+from tprov_kernel.lab import output, typed
 from tprov_kernel.lab.place import Place
 from tprov_kernel.lab.runtime import Runtime, at_exit
 from tprov_kernel.lab.worker import KernelWorker, replacements
@@ -253,6 +253,7 @@ class Lab:
         Raises:
             StackError: The name is no name.
             ConfigurationError: The directory is no configuration, or a variable is not declared.
+            SettingsError: `expires` is no number of seconds that a review can wait.
         """
         return self._call(
             self._start(
@@ -270,7 +271,10 @@ class Lab:
         self, stack: str, config: str | Path, via: Via, *, again: bool = False, **asked: Any
     ) -> Run:
         from tprov_kernel import runs
+        from tprov_kernel.stacks import check_name
 
+        check_name(stack)
+        typed.via(via)
         directory = runs.resolve_directory(config, root=self.settings.root)
         if names := plainly_given(directory, asked.get("variables", {})):
             print(*warning_about(names, where="in this notebook, which keeps it"), sep="\n")
@@ -449,11 +453,14 @@ class Lab:
         path = urlsplit(url).path if self.place.attached else ""
         return WebUI(url=f"{url}{page}" if url else "", framed=f"{path}{page}" if path else "")
 
-    async def say_hello(self, namespace: str, name: str = "Grace") -> str:
+    async def say_hello(
+        self, namespace: str, name: str = "Grace", *, patience: float = 15.0
+    ) -> str:
         """Run a tiny workflow in a namespace, with a worker of its own: does it work?"""
         from tprov_kernel.hello import say_hello
 
-        return await self._runtime.wait(say_hello(self.client, namespace, name=name))
+        hello = say_hello(self.client, namespace, name=name, patience=patience)
+        return await self._runtime.wait(hello)
 
     # --- looking -----------------------------------------------------------------------------
 

@@ -18,6 +18,7 @@ from temporalio.client import Client
 from tprov_kernel import runs
 from tprov_kernel.audit import audit, to_markdown
 from tprov_kernel.errors import TprovError
+from tprov_kernel.lab import typed
 from tprov_kernel.lab.desk import Desk, Via
 from tprov_kernel.lab.gate import decisions_html, decisions_words
 from tprov_kernel.lab.ground import LOOK_EVERY, Lookout
@@ -136,9 +137,10 @@ class Run:
 
         Raises:
             NotReached: It ended otherwise, or is not there in time; the sentence says how it is.
+            Mistyped: There is no such status.
         """
-        wanted = Status(until) if until else None
-        deadline = monotonic() + timeout
+        wanted = typed.status(until) if until else None
+        deadline = monotonic() + typed.timeout(timeout)
 
         def is_there(view: RunView) -> bool:
             if wanted is None:

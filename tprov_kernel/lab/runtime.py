@@ -14,6 +14,8 @@ from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeout
 from typing import Any, TypeVar
 
+from tprov_kernel.errors import ServiceError
+
 T = TypeVar("T")
 
 SLICE = 0.1
@@ -38,7 +40,14 @@ class Runtime:
         return threading.current_thread() is self._thread
 
     def submit(self, work: Coroutine[Any, Any, T]) -> Future[T]:
-        """Start work on the runtime's loop; the future may be waited for or forgotten."""
+        """Start work on the runtime's loop; the future may be waited for or forgotten.
+
+        Raises:
+            ServiceError: The lab was closed.
+        """
+        if self.loop.is_closed():
+            work.close()
+            raise ServiceError("This lab is closed.", remedy="Run the set-up cell again.")
         return asyncio.run_coroutine_threadsafe(work, self.loop)
 
     def call(self, work: Coroutine[Any, Any, T], *, timeout: float | None = None) -> T:

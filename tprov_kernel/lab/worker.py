@@ -92,12 +92,17 @@ def replacements(
     """Functions that a reader typed, as activities: with ``async`` or without.
 
     Raises:
-        ServiceError: There is no activity of that name to be replaced.
+        ServiceError: There is no activity of that name to be replaced, or nothing to call.
     """
-    for name in given:
+    for name, function in given.items():
         if name not in known:
             raise ServiceError(
                 f"There is no activity {name!r}.", remedy=f"One of: {', '.join(known)}."
+            )
+        if not callable(function):
+            raise ServiceError(
+                f"{name}={function!r} is no function.",
+                remedy="Define one that takes the job, as in `def mine(job)`.",
             )
     return {name: _awaitable(function) for name, function in given.items()}
 

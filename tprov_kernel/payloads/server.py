@@ -62,14 +62,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(error, file=sys.stderr)
         return 1
     with listener:
+        try:
+            app = _build(options)
+        except TprovError as error:
+            print(error, file=sys.stderr)
+            return 1
         _log_to(options.log)
         port = listener.getsockname()[1]
         print(f"The codec server listens on http://{HOST}:{port}", flush=True)
         try:
-            asyncio.run(_serve(listener, _build(options)))
-        except TprovError as error:
-            print(error, file=sys.stderr)
-            return 1
+            asyncio.run(_serve(listener, app))
         except KeyboardInterrupt:
             return 0
     return 0
@@ -102,10 +104,14 @@ def _listen(port: int) -> socket.socket:
     except (OSError, OverflowError) as error:
         listener.close()
         raise ServiceError(
-            f"The codec server cannot listen on {HOST}:{port}: {error}.",
+            f"The codec server cannot listen on {HOST}:{port}: {_why(error)}.",
             remedy="End what uses the port, or give another with --port.",
         ) from error
     return listener
+
+
+def _why(error: Exception) -> str:
+    return (getattr(error, "strerror", None) or str(error)).lower().rstrip(".")
 
 
 def _log_to(path: Path) -> None:

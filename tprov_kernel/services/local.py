@@ -13,7 +13,13 @@ from typing import Protocol
 from tprov_kernel.files import replace_private
 from tprov_kernel.messages import DEFAULT_TASK_QUEUE
 from tprov_kernel.services.home import ServicesInfo, writing
-from tprov_kernel.settings import CONNECTION_VARIABLES, CloudSettings, Settings, truth
+from tprov_kernel.settings import (
+    CONNECTION_VARIABLES,
+    CloudSettings,
+    Settings,
+    check_task_queue,
+    truth,
+)
 
 NAMESPACE = "default"
 QUEUE_VARIABLE = "TEMPORAL_INFRA_PROVISION_TASK_QUEUE"
@@ -53,7 +59,7 @@ def local_settings(
     """Give the settings for open services; ambient connection variables are ignored, and named.
 
     Raises:
-        SettingsError: `ENCRYPT_PAYLOADS` is neither true nor false.
+        SettingsError: `ENCRYPT_PAYLOADS` is neither true nor false, or the task queue is none.
     """
     queue = environ.get(QUEUE_VARIABLE, "")
     encrypt = environ.get("ENCRYPT_PAYLOADS", "")
@@ -64,7 +70,7 @@ def local_settings(
         home=home,
         address=info.address,
         namespace=NAMESPACE,
-        task_queue=queue or DEFAULT_TASK_QUEUE,
+        task_queue=check_task_queue(queue) if queue else DEFAULT_TASK_QUEUE,
         cloud=CloudSettings(
             endpoint=info.cloud_endpoint,
             api_key=_key(home / "standin.key"),

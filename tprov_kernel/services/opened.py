@@ -14,7 +14,7 @@ from tprov_kernel.process import Child, Ending, Guard
 from tprov_kernel.services import answers
 from tprov_kernel.services import home as homes
 from tprov_kernel.services.home import Kind, Lock, ServicesInfo
-from tprov_kernel.services.ports import as_json, choose, holder, is_answered, remember
+from tprov_kernel.services.ports import as_json, choose, holder, is_answered, is_taken, remember
 from tprov_kernel.services.programs import (
     Programs,
     Service,
@@ -132,6 +132,7 @@ class Services:
     async def _start(self, service: Service) -> None:
         service.stopping = False
         with homes.writing(self._home), open_log(service.log) as log:
+            service.log_begins = service.log.stat().st_size
             service.child = self._guard.spawn(
                 service.argv,
                 cwd=self._home,
@@ -312,14 +313,24 @@ async def _ready(service: Service) -> None:
         await asyncio.sleep(0.02)
 
 
+def _without_trace(said: str) -> str:
+    """What a program that panicked says before its stack trace; empty when it did not panic."""
+    _, panicked, words = said.rpartition("panic: ")
+    return words.splitlines()[0].strip().rstrip(".")[:300] if panicked and words.strip() else ""
+
+
 def _did_not_start(service: Service) -> ServiceError:
     words = service.last_words
-    if any(hint in words for hint in _PORT_TAKEN):
-        taken = next((port for port in service.ports if is_answered(port)), service.ports[0])
+    # It has ended, so who has a port of it is somebody else; the Temporal server may have panicked
+    # over that, and then its last words are a stack trace's.
+    lost = [port for port in service.ports if is_taken(port)]
+    if lost or any(hint in service.said for hint in _PORT_TAKEN):
+        taken = next(iter(lost), service.ports[0])
         return PortLost(
             f"The {service.title} cannot start: port {taken} is taken by {holder(taken)}.",
             remedy="End that program and try again.",
         )
     return ServiceError(
-        f"The {service.title} does not start: {words}.", remedy=f"Look into {service.log}."
+        f"The {service.title} does not start: {_without_trace(service.said) or words}.",
+        remedy=f"Look into {service.log}.",
     )

@@ -90,6 +90,15 @@ def is_answered(port: int) -> bool:
         return sock.connect_ex((HOST, port)) == 0
 
 
+def is_taken(port: int) -> bool:
+    """Whether a service could not listen on a port now."""
+    with ExitStack() as kept:
+        free = _reserve(port)
+        if free is not None:
+            kept.enter_context(free)
+        return free is None
+
+
 def holder(port: int) -> str:
     """Name the program that listens on a port, as far as this user may know it."""
     try:

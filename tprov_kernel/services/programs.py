@@ -47,6 +47,7 @@ class Service:
         title: What people call it.
         ports: What it listens on.
         stopping: Its end is wanted.
+        log_begins: Where in its log this start's words begin, in bytes.
     """
 
     name: str
@@ -57,6 +58,14 @@ class Service:
     log: Path
     child: Child | None = None
     stopping: bool = False
+    log_begins: int = 0
+
+    @property
+    def said(self) -> str:
+        """What it wrote since it was started."""
+        with suppress(OSError):
+            return self.log.read_bytes()[self.log_begins :].decode(errors="replace")
+        return ""
 
     @property
     def runs(self) -> bool:

@@ -98,7 +98,10 @@ class StandinControl:
 
     def _problem(self, code: str, details: str) -> TprovError:
         if code == "INVALID_ARGUMENT":
-            return TprovError(f"The Cloud API stand-in refused: {details}")
+            return TprovError(
+                f"The Cloud API stand-in refused: {details}",
+                remedy="A method is one such as GetAccount, a code one such as UNAVAILABLE.",
+            )
         if code == "UNAUTHENTICATED":
             return KeyRejected(
                 f"The Cloud API stand-in at {self._endpoint} does not accept the key.",
