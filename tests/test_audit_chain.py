@@ -42,8 +42,10 @@ from tprov_kernel.messages import (
     Status,
     Verdict,
 )
+from tprov_kernel.observe import RunView
 from tprov_kernel.payloads.keyring import KeyRing
 from tprov_kernel.toolchain import Toolchain
+from tprov_kernel.watch import Watcher
 from tprov_kernel.workflow import ProvisionInfraWorkflow
 
 pytestmark = pytest.mark.timeout(90)
@@ -266,6 +268,34 @@ async def test_a_continued_run_asks_even_if_the_policies_no_longer_mind(
     assert review.findings == []
     assert await current.query("get_current_status") == Status.AWAITING_APPROVAL
     await current.terminate()
+
+
+async def test_whoever_watches_goes_along(client: Client, tmp_path: Path) -> None:
+    """A card does not end where an execution does: the next one is the same run."""
+    chain = Chain(client, tmp_path)
+    first = await chain.start()
+    watcher = Watcher(client, workflow_id="stack-long", run_id=first.first_execution_run_id or "")
+    seen: list[RunView] = []
+
+    async def watch() -> None:
+        async for view in watcher.views():
+            seen.append(view)
+
+    watching = asyncio.create_task(watch())
+    review = await chain.review(await _asks(client, 1))
+    while (current := await _current(client)).run_id == first.first_execution_run_id:
+        review = await chain.asks_anew(review)
+    bound: Any = current
+    await runs.decide(bound, "deny", reason="enough", review=review.digest)
+    async with soon():
+        await watching
+    assert [v.close_state for v in seen if v.closed] == ["COMPLETED"]
+    last = seen[-1]
+    assert (last.status, last.run_id) == (Status.REJECTED, current.run_id)
+    assert last.started == seen[0].started
+    assert [d.outcome for d in last.decisions][-1] == "denied"
+    carried = [v for v in seen if v.run_id == current.run_id]
+    assert carried[0].decisions, "what was decided before is known from its first moment"
 
 
 class Chain:

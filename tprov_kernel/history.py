@@ -173,6 +173,8 @@ class Fold:
         self._set(started=at)
         self._contact(task_queue=started.task_queue.name)
         request = await self._decode(started.input.payloads, RunRequest)
+        if request is not None and request.carried is not None:
+            self._set(decisions=tuple(request.carried.decisions), review=request.carried.former)
         if request is not None:
             self._set(
                 stack=request.stack,
@@ -366,6 +368,9 @@ class Fold:
             failure = event.workflow_execution_failed_event_attributes.failure
             words, remedy = await self._words(failure)
             self._set(failure=words, remedy=remedy)
+        elif self.view.close_state == "CONTINUED_AS_NEW":
+            later = event.workflow_execution_continued_as_new_event_attributes
+            self._set(continued_as=later.new_execution_run_id)
         elif self.view.close_state == "TERMINATED":
             reason = event.workflow_execution_terminated_event_attributes.reason
             self._set(failure=f"The run was terminated{f': {reason}' if reason else ''}.")

@@ -111,6 +111,7 @@ class RunView:
         closed: The workflow execution is over.
         close_state: Temporal's word for how it ended: COMPLETED, FAILED, CANCELED, TERMINATED,
             TIMED_OUT, CONTINUED_AS_NEW; empty while it is open.
+        continued_as: The run id of the execution that goes on where this one continued as new.
         failure: Why it failed, in one sentence; `remedy` what to do.
         task_failure: Set while Temporal keeps failing to run the workflow's own code.
         unreadable: Set when a payload of it cannot be decrypted: which key is missing, and what to
@@ -132,6 +133,7 @@ class RunView:
     ended: datetime | None = None
     closed: bool = False
     close_state: str = ""
+    continued_as: str = ""
     failure: str = ""
     remedy: str = ""
     task_failure: str = ""

@@ -254,6 +254,11 @@ def bound(client: Client, started: RunHandle) -> RunHandle:
     return _handle(client, started.id, started.first_execution_run_id or "")
 
 
+def continued(client: Client, handle: RunHandle, run_id: str) -> RunHandle:
+    """The handle of the execution as which a run goes on."""
+    return _handle(client, handle.id, run_id)
+
+
 def _handle(client: Client, workflow_id: str, run_id: str) -> RunHandle:
     from tprov_kernel.workflow import ProvisionInfraWorkflow
 

@@ -38,21 +38,25 @@ _GONE = (RPCStatusCode.NOT_FOUND, RPCStatusCode.INVALID_ARGUMENT)
 
 
 class Watcher:
-    """Follows one run.
+    """Follows one run, also where it continues as new.
 
     Args:
         client: Connected to the server; used on the loop that made it.
         workflow_id: The run's workflow id.
-        run_id: The run.
+        run_id: The run; its views tell the run id of the execution that is open now.
     """
 
     def __init__(self, client: Client, *, workflow_id: str, run_id: str) -> None:
         self._client = client
-        self._execution = WorkflowExecution(workflow_id=workflow_id, run_id=run_id)
-        self._handle = client.get_workflow_handle(workflow_id, run_id=run_id)
-        self._fold = Fold(client.data_converter, workflow_id=workflow_id, run_id=run_id)
         self._changed = asyncio.Event()
         self._ask = asyncio.Event()
+        self._attend_to(workflow_id, run_id)
+
+    def _attend_to(self, workflow_id: str, run_id: str) -> None:
+        """Begin with the history of one execution."""
+        self._execution = WorkflowExecution(workflow_id=workflow_id, run_id=run_id)
+        self._handle = self._client.get_workflow_handle(workflow_id, run_id=run_id)
+        self._fold = Fold(self._client.data_converter, workflow_id=workflow_id, run_id=run_id)
         self._token = b""
 
     @property
@@ -62,6 +66,17 @@ class Watcher:
 
     async def views(self) -> AsyncIterator[RunView]:
         """Yield the run now, after each change, and a last time when it is closed."""
+        began: datetime | None = None
+        while True:
+            async for view in self._views():
+                began = began or view.started
+                if not view.continued_as:
+                    yield replace(view, started=began)
+            if not self.view.continued_as:
+                return
+            self._attend_to(self.view.workflow_id, self.view.continued_as)
+
+    async def _views(self) -> AsyncIterator[RunView]:
         tasks = [
             asyncio.create_task(self._follow_history()),
             asyncio.create_task(self._look_at_pending()),

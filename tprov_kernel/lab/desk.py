@@ -35,6 +35,7 @@ class Desk:
         key_ring: Seals the snapshot of a re-plan.
 
     Attributes:
+        handle: The run's open execution.
         card: Where a click is answered; None before it is made.
     """
 
@@ -49,7 +50,8 @@ class Desk:
         key_ring: KeyRing,
     ) -> None:
         self.card: RunCard | None = None
-        self._runtime, self._client, self._handle = runtime, client, handle
+        self.handle = handle
+        self._runtime, self._client = runtime, client
         self._via, self._lookout, self._key_ring = via, lookout, key_ring
         self._one_at_a_time = asyncio.Lock()
 
@@ -69,7 +71,7 @@ class Desk:
         """
         async with self._one_at_a_time:
             taken = await runs.decide(
-                self._handle, verb, reason=reason, review=review, via=self._via
+                self.handle, verb, reason=reason, review=review, via=self._via
             )
         if taken is None:
             return "Sent. A signal tells nothing back: what came of it is below."
@@ -88,11 +90,11 @@ class Desk:
         """
         async with self._one_at_a_time:
             if what == "recheck":
-                return await runs.recheck(self._handle)
-            request, _ = await runs.request_of(self._client, self._handle)
+                return await runs.recheck(self.handle)
+            request, _ = await runs.request_of(self._client, self.handle)
             return await runs.replan(
                 self._client,
-                self._handle,
+                self.handle,
                 directory=self._lookout.directory(request),
                 key_ring=self._key_ring,
                 variables=variables or self._lookout.variables,

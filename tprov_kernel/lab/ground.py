@@ -39,6 +39,7 @@ class Lookout:
         root: The workspace, below which a directory may lie.
 
     Attributes:
+        handle: The run's open execution.
         variables: Values that were asked for after the run began; None for no others.
     """
 
@@ -46,7 +47,8 @@ class Lookout:
         self, client: Client, handle: runs.RunHandle, *, key_ring: KeyRing, root: Path
     ) -> None:
         self.variables: Mapping[str, Any] | None = None
-        self._client, self._handle = client, handle
+        self.handle = handle
+        self._client = client
         self._key_ring, self._root = key_ring, root
         self._about: object = None
         self._request: tuple[RunRequest, datetime] | None = None
@@ -59,7 +61,7 @@ class Lookout:
             return Ground()
         about = (view.review and view.review.digest, view.repair)
         if self._request is None or about != self._about:
-            self._request, self._about = await runs.request_of(self._client, self._handle), about
+            self._request, self._about = await runs.request_of(self._client, self.handle), about
         request, taken = self._request
         try:
             return await asyncio.to_thread(self._compare, request, taken)

@@ -348,6 +348,8 @@ class Run:
 
     async def _watch(self) -> None:
         async for view in self._watcher.views():
+            if view.run_id != self.run_id:
+                self._goes_on_as(view.run_id)
             with self._seen:
                 self._view = view
                 self._seen.notify_all()
@@ -356,6 +358,12 @@ class Run:
                 self._card.show(self._as_seen_from_here(view))
         if self._card is not None:
             self._card.show_payloads(await self._payload_rows(6))
+
+    def _goes_on_as(self, run_id: str) -> None:
+        """It continued as new: what is decided from now on goes to that execution."""
+        self.run_id = run_id
+        self._handle = runs.continued(self._client, self._handle, run_id)
+        self._desk.handle = self._lookout.handle = self._handle
 
     async def _tick(self, card: RunCard) -> None:
         while not (self._view and self._view.closed):
