@@ -142,13 +142,13 @@ async def test_an_endpoint_that_is_not_there(settings: CloudSettings, words: str
 
 
 async def test_an_endpoint_that_says_nothing() -> None:
-    """Somebody listens and never answers: two seconds are enough."""
+    """Somebody listens and never answers: people are told all the same."""
     with socket.socket() as silent:
         silent.bind(("127.0.0.1", 0))
         silent.listen()
         settings = replace(REMOTE, endpoint=f"127.0.0.1:{silent.getsockname()[1]}")
         async with asyncio.timeout(10):
-            with pytest.raises(CloudUnavailable, match="does not answer within 2 seconds"):
+            with pytest.raises(CloudUnavailable, match=r"does not answer within 1\.8 seconds"):
                 await CloudClient(settings).check()
 
 
@@ -167,7 +167,7 @@ def test_it_finds_its_way_back_after_a_restart(tmp_path: Path) -> None:
             client = CloudClient(standin.settings)
             await client.check()
             standin.kill()
-            with pytest.raises(CloudUnavailable, match="nothing listens there"):
+            with pytest.raises(CloudUnavailable, match=r"nothing listens there|broke the conn"):
                 await client.check()
             standin.start()
             assert await client.check() == Account(id="tprov")

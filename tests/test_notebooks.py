@@ -20,7 +20,7 @@ async def _nbval(scratch: Path) -> tuple[int, str]:
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--nbval"]
     process = await asyncio.create_subprocess_exec(
         *command,
-        *map(str, NOTEBOOKS),
+        *map(str, NOTEBOOKS[:2]),  # `make test` runs each of them once
         cwd=ROOT,
         env=environment,
         stdout=asyncio.subprocess.PIPE,

@@ -26,7 +26,7 @@ from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError
 
 from tprov_kernel import opa, reconcile, terraform
-from tprov_kernel.cloud import CloudClient
+from tprov_kernel.cloud import CloudClient, patiently
 from tprov_kernel.errors import (
     ConfigurationError,
     Interrupted,
@@ -231,7 +231,8 @@ class Activities:
                     f" {MAX_SEALED_PLAN / 1e6:.1f} MB can travel with a run.",
                     remedy="Split the configuration into several stacks.",
                 )
-            existing, absent = await reconcile.look_up(reconcile.planned_creates(plan), self._cloud)
+            creates = reconcile.planned_creates(plan)
+            existing, absent = await patiently(lambda: reconcile.look_up(creates, self._cloud))
             known = {found.id for found in settled.foreign}
             existing = settled.foreign + [found for found in existing if found.id not in known]
             scrub = redacted.scrubber.text
@@ -321,7 +322,7 @@ class Activities:
         async with self._ready(job, patience=600) as bench:
             content = await self._what_was_reviewed(job, bench)
             shown, redacted = await self._recall(job, job.plan, bench=bench)
-            await self._preflight(bench)
+            await patiently(lambda: self._preflight(bench), tell=beat.say_words)
             creates = reconcile.planned_creates(json.loads(shown))
             wanted = {a: named for a, named in creates.items() if a in job.absent}
             sealed = self._keys.seal(json.dumps(wanted).encode(), kind="journal")
@@ -545,6 +546,10 @@ class Heartbeat:
         """Send these details now, and with every later beat."""
         self.details = details
         self._beat()
+
+    def say_words(self, words: str) -> None:
+        """Send words about an apply that has not done anything yet."""
+        self.say(ApplyProgress(done=0, total=0, current=words))
 
     async def run(self, *, every: float) -> None:
         """Beat every so many seconds, for ever."""

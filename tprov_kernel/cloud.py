@@ -27,8 +27,8 @@ from temporalio.service import CloudService, RPCError, RPCStatusCode
 from tprov_kernel.errors import CloudError, CloudUnavailable, KeyMissing, KeyRejected
 from tprov_kernel.settings import CloudSettings
 
-SECONDS = 2.0
-"""How long one call may take, connecting included."""
+SECONDS = 1.8
+"""How long one call may take, connecting included: people are told within two seconds."""
 API_VERSION = "v0.10.0"
 """The version of the API that we speak; the provider's v1.3.0 speaks the same."""
 PAGE = 1000
@@ -178,7 +178,7 @@ class CloudClient:
         if self._settings.is_stand_in:
             return KeyMissing(
                 f"There is no key for the Cloud API stand-in at {self._settings.endpoint}.",
-                remedy="Start the services, which make one: tprov up.",
+                remedy="Restart the worker: in a notebook lab.restart_worker(), else tprov up.",
             )
         return KeyMissing(
             "There is no key for the Temporal Cloud API: TEMPORAL_CLOUD_API_KEY is not set.",
@@ -188,15 +188,17 @@ class CloudClient:
     def _refused(self, error: RPCError) -> CloudError:
         code = error.status.name
         if error.status in (RPCStatusCode.UNAUTHENTICATED, RPCStatusCode.PERMISSION_DENIED):
-            source = "of this workspace" if self._settings.is_stand_in else "TEMPORAL_CLOUD_API_KEY"
+            source = "of the worker" if self._settings.is_stand_in else "TEMPORAL_CLOUD_API_KEY"
             return KeyRejected(
                 f"{self._who} does not accept the key {source} ({code}: {_clause(error.message)}).",
-                remedy="Start the services again: tprov down, tprov up."
+                remedy="Restart the worker: in a notebook lab.restart_worker(), else tprov up."
                 if self._settings.is_stand_in
                 else "Set TEMPORAL_CLOUD_API_KEY to a valid key and restart the worker.",
             )
         if "connect error" in error.message:
             return self._unavailable(_reason(error.message))
+        if error.status == RPCStatusCode.CANCELLED:  # not by us: it ended in the middle of the call
+            return self._unavailable("broke the connection off")
         return CloudUnavailable(
             f"{self._who} answers with {code}: {_clause(error.message)}.",
             remedy="Look for faults that were injected: tprov cloud status."
@@ -211,6 +213,33 @@ class CloudClient:
             if self._settings.is_stand_in
             else "Check TEMPORAL_CLOUD_ENDPOINT and the network.",
         )
+
+
+async def patiently(
+    ask: Callable[[], Awaitable[T]],
+    *,
+    tell: Callable[[str], None] = lambda _: None,
+    times: int = 4,
+    pause: float = 1.0,
+) -> T:
+    """Ask again a few times, in the middle of a step whose work would be lost for one bad moment.
+
+    Args:
+        ask: The call; made anew each time.
+        tell: Told what is waited for, in words.
+        times: How often it is asked at most.
+        pause: Seconds between two.
+
+    Raises:
+        CloudUnavailable: It does not answer, the last time either.
+    """
+    for _ in range(times - 1):
+        try:
+            return await ask()
+        except CloudUnavailable as error:
+            tell(f"{error.message} It is asked again.")
+            await asyncio.sleep(pause)
+    return await ask()
 
 
 def _reason(message: str) -> str:

@@ -93,6 +93,9 @@ _HARMLESS = {
     WorkflowTaskFailedCause.WORKFLOW_TASK_FAILED_CAUSE_FORCE_CLOSE_COMMAND,
 }
 
+_WORDLESS = "Application error"
+"""What the SDK puts in place of an empty message."""
+
 T = TypeVar("T")
 
 
@@ -380,7 +383,9 @@ class Fold:
             if step.state in ("running", "retrying", "asking"):
                 self._step(step.name, state=ended, ended=at, next_attempt=None, spans=spans)
             elif step.state == "waiting":
-                self._step(step.name, state="skipped")
+                forbidden = self.view.status == Status.POLICY_HARD_FAILED
+                note = "nobody may" if forbidden and step.name == "approval" else ""
+                self._step(step.name, state="skipped", note=note)
         self._set(progress=100)
 
     # --- what is pending ---------------------------------------------------------------------
@@ -406,6 +411,9 @@ class Fold:
         failure = remedy = ""
         if activity.HasField("last_failure"):
             failure, remedy = await self._words(activity.last_failure)
+        elif activity.attempt > 1 and not running:
+            former = self.view.step(name)  # unpaused, the server tells it no more
+            failure, remedy = former.failure, former.remedy
         due = _time(activity.scheduled_time)
         spans = self.view.step(name).spans
         if running and started:
@@ -473,7 +481,9 @@ class Fold:
             return f"No sign of life from its worker ({kind} time-out).", ""
         if isinstance(error, ApplicationError):
             remedy = error.details[0] if error.details else ""
-            return error.message, remedy if isinstance(remedy, str) else ""
+            silent = error.message == _WORDLESS and error.type  # `raise RuntimeError`
+            said = f"{error.type}, without a word" if silent else error.message
+            return said, remedy if isinstance(remedy, str) else ""
         return str(error), ""
 
     def _set(self, **changes: Any) -> None:

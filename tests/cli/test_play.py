@@ -98,6 +98,18 @@ def test_a_story_that_comes_true(terminal: Terminal) -> None:
     assert path.read_bytes() == before, "a play only reads"
 
 
+def test_a_story_may_end_in_a_failure_on_purpose(terminal: Terminal) -> None:
+    """The status that was promised counts, and a cell that has to fail is tagged as such."""
+    story = {"stack": "demo", "status": "policy_hard_failed"}
+    path = write(terminal, "06_tale.ipynb", reports("policy_hard_failed"), "1 / 0", story=story)
+    notebook = json.loads(path.read_text())
+    notebook["cells"][1]["metadata"]["tags"] = ["raises-exception"]
+    path.write_text(json.dumps(notebook))
+    code, answer, _ = played(terminal, "tale")
+    assert (code, answer["status"]) == (0, "policy_hard_failed")
+    assert "error" not in answer
+
+
 @pytest.mark.parametrize(
     ("cells", "words"),
     [

@@ -43,6 +43,7 @@ def test_the_commands_are_those_that_readers_know() -> None:
         "recheck",
         "replan",
         "reset",
+        "retry",
         "setup",
         "start",
         "status",

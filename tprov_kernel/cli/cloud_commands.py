@@ -56,14 +56,16 @@ def fail(
     code: Code = "UNAVAILABLE",
     times: Times = 1,
     always: Always = False,
+    every: Annotated[int, typer.Option(min=1, help="2: only every second call, and so on.")] = 1,
 ) -> None:
     """Answer the next calls of a method with an error, and do nothing of what they ask.
 
     Example: tprov cloud fail GetAccount UNAVAILABLE --times 3
     """
     count = None if always else times
-    _controlled(context, lambda c: c.fail(method, code, times=count), "fail")
-    say.answer(f"{method} answers {code} {_for(count)}.")
+    _controlled(context, lambda c: c.fail(method, code, times=count, every=every), "fail")
+    often = _for(count) + (f", one call in {every}" if every > 1 else "")
+    say.answer(f"{method} answers {code} {often}.")
 
 
 @cloud.command()

@@ -261,6 +261,20 @@ def interrupt(context: typer.Context, stack: Stack, target: TargetOption = None)
 
 
 @command(RUNS)
+def retry(context: typer.Context, stack: Stack, target: TargetOption = None) -> None:
+    """Have a step that failed tried again now, in place of waiting for Temporal's next attempt.
+
+    [bold]Example:[/bold] tprov retry demo
+
+    [bold]Next:[/bold] [bold]tprov status demo --watch[/bold]
+    """
+    place = place_of(context, target)
+    from tprov_kernel.cli import stacks
+
+    raise typer.Exit(say.to_its_end(stacks.retry(place, stack=stack)))
+
+
+@command(RUNS)
 def cancel(context: typer.Context, stack: Stack, target: TargetOption = None) -> None:
     """Ask a run to stop. A Terraform at work is interrupted and may finish what it holds.
 

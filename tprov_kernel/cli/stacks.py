@@ -1,4 +1,4 @@
-"""start, approve, deny, replan, recheck, cancel, destroy, export-history: what people do."""
+"""start, approve, deny, replan, recheck, retry, cancel, destroy, export-history: what people do."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from tprov_kernel.cli.place import Connection, Place, connected, shown
 from tprov_kernel.errors import StackBusy, StackError
 from tprov_kernel.files import using
 from tprov_kernel.given import plainly_given, warning_about
+from tprov_kernel.retries import retry_now
 from tprov_kernel.stacks import check_name, held_objects
 from tprov_kernel.workers import pollers
 
@@ -151,6 +152,14 @@ async def interrupt(place: Place, *, stack: str) -> int:
     async with connected(place) as at:
         say.answer(await runs.interrupt(await runs.run_of(at.client, stack)))
     say.aside(f"Watch it with `tprov status {stack} --watch`.")
+    return 0
+
+
+async def retry(place: Place, *, stack: str) -> int:
+    """Have a step tried again that waits for its next attempt."""
+    async with connected(place) as at:
+        say.answer(await retry_now(at.client, await runs.run_of(at.client, stack)))
+    say.aside(f"What came of it: `tprov status {stack}`.")
     return 0
 
 

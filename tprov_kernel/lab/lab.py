@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 from tprov_kernel.errors import ServiceError, StackError, TprovError
 from tprov_kernel.given import plainly_given, warning_about
 from tprov_kernel.lab import output, typed
+from tprov_kernel.lab.logs import log_into
 from tprov_kernel.lab.place import Place
 from tprov_kernel.lab.runtime import Runtime, at_exit
 from tprov_kernel.lab.worker import KernelWorker, replacements
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from temporalio.worker import Worker
 
     from tprov_kernel.cloud import CloudObject
+    from tprov_kernel.lab.cloud_api import CloudApi
     from tprov_kernel.lab.desk import Via
     from tprov_kernel.lab.looks import WebUI
     from tprov_kernel.lab.run import Run
@@ -90,6 +92,7 @@ class Lab:
             opening = self._open_remote if target == "remote" else self._open_local
             self.settings: Settings = opening(root)
             self._say("Starting the worker")
+            log_into(self.settings.logs)
             self._connect()
             self.restart_worker()
         except BaseException:
@@ -152,21 +155,36 @@ class Lab:
 
     # --- the worker --------------------------------------------------------------------------
 
-    def restart_worker(self, **replaced: Callable[..., Any]) -> None:
-        """Stop the worker and start it again, with these functions in place of its own.
+    def restart_worker(
+        self,
+        *,
+        levels: Mapping[str, str] | None = None,
+        cloud_key: str | None = None,
+        cloud_endpoint: str | None = None,
+        **replaced: Callable[..., Any],
+    ) -> output.Words:
+        """Stop the worker and start it again: with its own functions and settings, or others.
 
         Args:
+            levels: Rule name to enforcement level: another level table for the policies.
+            cloud_key: Another key for the Cloud API; an empty one takes it away.
+            cloud_endpoint: Another ``host:port`` of the Cloud API.
             replaced: Activity name to a plain function: ``terraform_plan=my_broken_plan``.
-                Without any, the worker has its own again.
+
+        Returns:
+            What is not as usual, in words.
 
         Raises:
             ServiceError: There is no activity of that name.
+            PolicyError: There is no rule of that name.
         """
         from tprov_kernel.activities import Activities
         from tprov_kernel.connect import build_worker
+        from tprov_kernel.lab.elsewhere import Elsewhere
 
+        elsewhere = Elsewhere(levels=levels, cloud_key=cloud_key, cloud_endpoint=cloud_endpoint)
         activities = Activities(
-            settings=self.settings,
+            settings=elsewhere.settings(self.settings),
             toolchain=self.toolchain,
             key_ring=self.key_ring,
             guard=self._guard,
@@ -187,6 +205,7 @@ class Lab:
         if self._process is not None:
             self._process.stop()
         self._worker.start(build)
+        return output.Words(elsewhere.words(replaced))
 
     def stop_worker(self) -> None:
         """Stop this notebook's worker; runs stay where they are."""
@@ -565,6 +584,16 @@ class Lab:
         self._report(view)
         for shown in tuple(self._tables.values()):  # cells add to them meanwhile
             shown.hear(view)
+
+    def cloud_api(self) -> CloudApi:
+        """The Cloud API stand-in, to tell it to fail, to be slow, and to be well again.
+
+        Raises:
+            ServiceError: This lab uses Temporal Cloud, which takes no such orders.
+        """
+        from tprov_kernel.lab.cloud_api import CloudApi, control_of
+
+        return CloudApi(self._runtime, control_of(self.settings.cloud))
 
     def scenarios(self) -> Scenarios:
         """A row of buttons that start a scenario on the spot, with its card below."""

@@ -10,6 +10,7 @@ from typing import Any
 
 from temporalio.api.common.v1 import Payload
 from temporalio.api.enums.v1 import EventType
+from temporalio.api.failure.v1 import Failure
 from temporalio.api.history.v1 import HistoryEvent
 from temporalio.client import Client, WorkflowHandle
 
@@ -104,9 +105,20 @@ def words_of(event: HistoryEvent) -> tuple[str, str]:
     elif event.HasField("timer_started_event_attributes"):
         seconds = event.timer_started_event_attributes.start_to_fire_timeout.ToTimedelta()
         about = f"{seconds.total_seconds():g} s"
+    elif attributes is not None and hasattr(attributes, "failure"):
+        about = _failed(attributes.failure)
     elif attributes is not None and hasattr(attributes, "identity"):
         about = attributes.identity
+        if getattr(attributes, "attempt", 1) > 1 and hasattr(attributes, "last_failure"):
+            about = f"attempt {attributes.attempt}, {about}"
     return kind, about
+
+
+def _failed(failure: Failure) -> str:
+    """What sort of failure an event is about; its words are encrypted."""
+    told = failure.application_failure_info
+    retried = ", not retryable" if told.non_retryable else ""
+    return f"{told.type}{retried}" if told.type else failure.message
 
 
 def events_html(events: Sequence[HistoryEvent], *, only: str = "") -> str:

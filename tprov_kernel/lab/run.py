@@ -19,6 +19,7 @@ from tprov_kernel import runs
 from tprov_kernel.audit import audit, to_markdown
 from tprov_kernel.errors import TprovError
 from tprov_kernel.lab import typed
+from tprov_kernel.lab.attempts import attempts_words, were_made
 from tprov_kernel.lab.desk import Desk, Via
 from tprov_kernel.lab.gate import decisions_html, decisions_words
 from tprov_kernel.lab.ground import LOOK_EVERY, Lookout
@@ -28,6 +29,7 @@ from tprov_kernel.lab.runtime import Runtime
 from tprov_kernel.lab.trying import explain, text_html, tried_html, tried_words, what_if
 from tprov_kernel.messages import Finding, Status, progress_of
 from tprov_kernel.observe import RunView
+from tprov_kernel.retries import retry_now
 from tprov_kernel.savedplan import Means
 from tprov_kernel.watch import Watcher
 from tprov_kernel.widgets.card import RunCard
@@ -145,6 +147,8 @@ class Run:
         def is_there(view: RunView) -> bool:
             if wanted is None:
                 return view.closed and view.close_state == "COMPLETED"
+            if wanted.is_final and not view.closed:
+                return False  # why it ended so is told by its last event
             later = or_later and progress_of(view.status) >= progress_of(wanted)
             return view.status == wanted or (later and not view.failure)
 
@@ -164,6 +168,22 @@ class Run:
                 remedy=view.remedy,
             )
         return Reached(view.status, _ending(view))
+
+    def wait_attempts(self, step: str, count: int, *, timeout: float = 120.0) -> Reached:
+        """Wait until a step has failed so often, or will be tried no more.
+
+        Raises:
+            Mistyped: There is no such step.
+            NotReached: It was not tried so often in time.
+        """
+        name, deadline = typed.step(step), monotonic() + typed.timeout(timeout)
+        view = self._wait_for(lambda v: were_made(v, name, count), deadline)
+        if view is None:
+            raise NotReached(
+                f"{attempts_words(self.view, name)} That was not {count} times in {timeout:.0f} s.",
+                remedy="Look at its card; wait again to go on waiting.",
+            )
+        return Reached(view.status, attempts_words(view, name))
 
     def wait_until_closed(self, *, timeout: float = 600.0) -> str:
         """Wait until the run is over, however it ends; returns how it ended, in words."""
@@ -294,6 +314,10 @@ class Run:
         """Tell this run from its history alone: who asked, what was found, decided and done."""
         told = self._runtime.call(audit(self._client, self._handle))
         show_markdown(to_markdown(told))
+
+    def retry_now(self) -> Words:
+        """Have a step that waits for its next attempt tried now; returns what came of it."""
+        return Words(self._runtime.call(retry_now(self._client, self._handle), timeout=10))
 
     def decisions(self) -> None:
         """Show every decision on this run as a table; ignored ones with why they were."""
@@ -438,6 +462,6 @@ def _ending(view: RunView) -> str:
         return f"{view.workflow_id}: {view.status.words}."
     seconds = (view.ended - view.started).total_seconds() if view.ended and view.started else 0
     done = view.step("apply").note
-    return f"{view.workflow_id}: {view.status.words} after {seconds:.1f} s" + (
-        f", {done}." if done else "."
-    )
+    ended = f"{view.workflow_id}: {view.status.words} after {seconds:.1f} s"
+    why = f" {view.failure} {view.remedy}".rstrip()
+    return f"{ended}, {done}.{why}" if done else f"{ended}.{why}"

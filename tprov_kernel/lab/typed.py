@@ -8,9 +8,10 @@ from typing import Any, get_args
 
 from tprov_kernel.errors import SettingsError, TprovError
 from tprov_kernel.messages import Status
+from tprov_kernel.observe import STEPS, StepName
 from tprov_kernel.settings import Target, check_seconds
 
-OURS = ("Lab", "Run")
+OURS = ("Lab", "Run", "CloudApi")
 """What cells hold of ours, by class."""
 
 _CALLED = re.compile(rf"(?:{'|'.join(OURS)})\.(\w+)\(\) (.+)|open_lab\(\) (.+)")
@@ -37,6 +38,18 @@ def status(text: str) -> Status:
         f"There is no status {text!r}.",
         remedy=f"Did you mean {near[0]!r}?" if near else f"One of: {', '.join(known)}.",
     )
+
+
+def step(text: str) -> StepName:
+    """The step of this name.
+
+    Raises:
+        Mistyped: There is none.
+    """
+    for name in STEPS:
+        if name == text:
+            return name
+    raise Mistyped(f"There is no step {text!r}.", remedy=f"One of: {', '.join(STEPS)}.")
 
 
 def timeout(seconds: float) -> float:

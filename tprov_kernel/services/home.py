@@ -8,6 +8,7 @@ temporal.db          the Temporal server's database
 standin.db           the stand-in's; its key is in standin.key
 keys.json            the key ring
 logs/                what every service says
+policies/            copies with another level table, for a worker of a lesson
 audits/              what each run that closed was, as Markdown and as JSON
 stacks/  private/    stacks; the notebooks' own instances, each a directory like this one
 """
@@ -40,7 +41,10 @@ PAUSE = 0.03
 
 KEYS = ("keys.json", "standin.key")
 
-_OURS = ("services.json", "ports.json", "logs", "stacks", "private", "jupyter", "bin", "audits")
+_OURS = (
+    *("services.json", "ports.json", "logs", "stacks", "private", "jupyter", "bin", "audits"),
+    "policies",
+)
 _OUR_FILES = ("temporal.db*", "standin.db*", "terraform.rc*", "keys.json*", "standin.key*")
 _OPENED_BY = {"up": "`tprov up`", "lab": "`tprov lab`", "notebook": "a notebook's kernel"}
 

@@ -28,15 +28,18 @@ class StandinControl:
         self._endpoint = endpoint
         self._api_key = api_key
 
-    async def fail(self, method: str, code: str = "UNAVAILABLE", *, times: int | None = 1) -> None:
+    async def fail(
+        self, method: str, code: str = "UNAVAILABLE", *, times: int | None = 1, every: int = 1
+    ) -> None:
         """Answer the next calls of a method with an error, and do nothing of what they ask.
 
         Args:
             method: A method of the Cloud API such as ``GetAccount``, or ``*``.
             code: A gRPC status such as ``UNAVAILABLE``.
             times: How many calls; None until `mend`.
+            every: 2 lets every second call through, and so on.
         """
-        await self._fault("fail", method, times=times, code=code)
+        await self._fault("fail", method, times=times, code=code, every=every)
 
     async def slow(self, method: str, seconds: float, *, times: int | None = 1) -> None:
         """Let the next calls of a method take longer."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import difflib
 from collections.abc import Collection
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Literal
 
 from grpc import StatusCode
@@ -26,14 +26,17 @@ class Fault:
             pending until things are mended; ``doom`` makes the operation fail, with `reason`.
         method: The API's method, or ``*``.
         times: How many calls it still meets; None without end.
+        every: It meets every so many-th call, beginning with the first one; 1 is each.
     """
 
     what: What
     method: str
     times: int | None = 1
+    every: int = 1
     code: str = "UNAVAILABLE"
     seconds: float = 0.0
     reason: str = "This operation was told to fail."
+    seen: int = field(default=0, init=False)
 
 
 class Faults:
@@ -57,6 +60,8 @@ class Faults:
             invalid("code", f"must be a gRPC status such as UNAVAILABLE, {fault.code!r} is none")
         if fault.times is not None and fault.times < 1:
             invalid("times", "must be at least 1")
+        if fault.every < 1:
+            invalid("every", "must be at least 1")
         self._faults = [f for f in self._faults if (f.what, f.method) != (fault.what, fault.method)]
         self._faults.append(fault)
 
@@ -66,12 +71,15 @@ class Faults:
 
     def listed(self) -> list[dict[str, object]]:
         """What is in force."""
-        return [asdict(f) for f in self._faults]
+        return [{n: v for n, v in asdict(f).items() if n != "seen"} for f in self._faults]
 
     def take(self, method: str, what: What) -> Fault | None:
         """The fault of this sort that this call meets, counted."""
         for fault in self._faults:
             if fault.what == what and fault.method in (method, ANY):
+                fault.seen += 1
+                if (fault.seen - 1) % fault.every:
+                    continue
                 if fault.times is not None:
                     fault.times -= 1
                     if not fault.times:

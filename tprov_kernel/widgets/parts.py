@@ -36,6 +36,7 @@ from tprov_kernel.widgets.words import (
     next_in,
     parse_time,
     prose,
+    sentence,
     status_tone,
     status_words,
     step_title,
@@ -159,7 +160,7 @@ def doing(view: RunView, now: datetime, ink: Ink) -> str:
 def _doing(step: StepView, view: RunView, now: datetime, ink: Ink) -> str:
     title = f"<b>{step_title(step, view)}</b>"
     if step.state == "retrying":
-        failed = f"<b{ink('bad')}>attempt {step.attempts} failed:</b> {esc(step.failure)}"
+        failed = f"<b{ink('bad')}>attempt {step.attempts} failed:</b> {esc(sentence(step.failure))}"
         failed += f" {prose(step.remedy, ink('code'))}" if step.remedy else ""
         return f"{title}: {failed} <b>Attempt {step.attempts + 1} {next_in(step, now)}.</b>"
     if step.state != "running" or waits_for_worker(step, view):

@@ -39,6 +39,11 @@ def prose(text: str, code: str = "") -> str:
     return re.sub(r"`([^`\n]+)`", rf"<span{code}>\1</span>", esc(text))
 
 
+def sentence(text: str) -> str:
+    """A foreign text with a full stop, so that another sentence may follow."""
+    return text if text.rstrip().endswith((".", "!", "?")) else f"{text.rstrip()}."
+
+
 def link_target(url: str) -> str:
     """An address as an attribute's value; '#' for anything that is not http, https or relative."""
     # Browsers skip white space and control characters, even inside a scheme.
@@ -200,7 +205,8 @@ def step_note(step: StepView, view: RunView, now: datetime) -> str:
 def is_left_undone(step: StepView, view: RunView) -> bool:
     """Whether a step was skipped because the run ended before it: denied, expired, failed."""
     ended_early = view.closed and view.status not in _GOOD
-    return step.state == "skipped" and step.name != "approval" and ended_early
+    needed = step.name != "approval" or view.close_state != "COMPLETED"
+    return step.state == "skipped" and needed and ended_early
 
 
 def _worked(step: StepView, now: datetime) -> str:
