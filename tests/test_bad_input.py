@@ -17,6 +17,7 @@ import shlex
 import shutil
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -420,6 +421,28 @@ class Scene:
         finally:
             worker.stop()
 
+    @contextmanager
+    def locked(self, stack: str, at: Path) -> Iterator[None]:
+        """A stack whose state somebody else holds, and a run that wants it."""
+        lay({"main.tf": 'variable "name_suffix" {}\noutput "o" {\n  value = "x"\n}\n'}, at)
+        command = ("start", stack, "-c", str(at), "--task-queue", QUEUE)
+        assert self.terminal.type(*command, "--watch").code == 0
+        (state,) = (self.platform.settings.stacks / stack).rglob("terraform.tfstate")
+        script = (
+            "import fcntl, sys; file = open(sys.argv[1], 'r+'); fcntl.lockf(file, fcntl.LOCK_EX);"
+            "print('held', flush=True); sys.stdin.read()"
+        )
+        argv = [sys.executable, "-c", script, str(state)]
+        pipe = subprocess.PIPE
+        with subprocess.Popen(argv, stdin=pipe, stdout=pipe) as holder:
+            try:
+                assert holder.stdout is not None
+                assert holder.stdout.readline() == b"held\n"
+                assert self.terminal.type(*command).code == 0
+                yield
+            finally:
+                holder.kill()
+
     def told(self, stack: str) -> dict[str, Any]:
         """What `status --json` says of a stack."""
         (run,) = json.loads(self.terminal.type("status", stack, "--json").out)
@@ -435,7 +458,7 @@ class Scene:
 
 
 @pytest.fixture(scope="module")
-def scene(platform: Platform) -> Iterator[Scene]:
+def scene(platform: Platform, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
     """All of it, for the rows of this module."""
     client = platform.runtime.call(connect(platform.settings, platform.keys))
     scene = Scene(platform, Terminal(platform.settings.home), client)
@@ -445,7 +468,9 @@ def scene(platform: Platform) -> Iterator[Scene]:
         asked = scene.terminal.type("start", "asked", "-c", ADMIN, "--task-queue", QUEUE)
         assert asked.code == 0, asked.err
         scene.wait_for("asked", "awaiting_approval")
-        yield scene
+        # Terraform waits ten seconds for a lock: while the other rows are looked at.
+        with scene.locked("locked", tmp_path_factory.mktemp("locked")):
+            yield scene
         assert scene.terminal.type("deny", "asked").code == 0
         scene.wait_for("asked", "rejected")
     platform.runtime.call(client.get_workflow_handle("stack-strange").terminate())
@@ -838,6 +863,18 @@ def test_a_damaged_state_is_left_alone(scene: Scene, tmp_path: Path) -> None:
         " Put the state's backup in its place: terraform.tfstate.backup lies beside it."
     ), ending
     assert state.read_text() == "damaged"
+
+
+def test_a_state_that_somebody_else_holds(scene: Scene) -> None:
+    """The lock is never taken from them: the run says who waits for whom, and tries again."""
+    deadline = time.monotonic() + 60
+    while not (failed := [s["failure"] for s in scene.told("locked")["steps"] if s["failure"]]):
+        assert time.monotonic() < deadline, scene.told("locked")
+        time.sleep(0.2)
+    assert failed[0].startswith("terraform plan failed: Error acquiring the state lock: ")
+    assert scene.told("locked")["closed"] is False
+    picture = flat(scene.terminal.type("status", "locked").out)
+    assert "Somebody else works on this state; Temporal tries again by itself." in picture
 
 
 # --- programs that do not do what they should ------------------------------------------------

@@ -367,6 +367,35 @@ class TestOpenAgain:
         assert any("cannot start: port" in sentence for sentence in said)
         await services.close()
 
+    async def test_after_a_port_was_lost_with_a_panic(self, tmp_path: Path, guard: Guard) -> None:
+        """The Temporal server panics over it: what it said before its trace is what counts."""
+        tools = script(
+            tmp_path / "temporal",
+            """
+            echo started >> attempts
+            [ "$(wc -l < attempts)" -ge 2 ] && exec $TEMPORAL "$@"
+            echo "panic: listen tcp 127.0.0.1:1: bind: address already in use" >&2
+            echo >&2
+            echo "goroutine 1 [running]:" >&2
+            exit 2
+            """,
+        )
+        said: list[str] = []
+        services = await opened(tmp_path / "home", guard, tools=tools, progress=said.append)
+        assert lines_of(tmp_path / "home" / "attempts") == 2
+        assert any("cannot start: port" in sentence for sentence in said)
+        await services.close()
+
+    async def test_after_a_panic_over_something_else(self, tmp_path: Path, guard: Guard) -> None:
+        """The sentence holds what the program panicked over, not the last line of its trace."""
+        broken = script(
+            tmp_path / "temporal",
+            'echo "panic: no such table" >&2; echo "goroutine 1 [running]:" >&2; exit 2',
+        )
+        with pytest.raises(ServiceError) as error:
+            await opened(tmp_path / "home", guard, tools=broken)
+        assert error.value.message == "The Temporal server does not start: no such table."
+
     async def test_after_it_could_not_start(self, tmp_path: Path, guard: Guard) -> None:
         """The sentence holds what the program said; nothing is left running, nothing locked."""
         home = tmp_path / "home"

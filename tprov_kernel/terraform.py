@@ -37,7 +37,7 @@ _PREAMBLE = re.compile(r"^Terraform encountered problems during initiali[sz]atio
 """Says only that the others follow."""
 _ASIDE = re.compile(
     r" (?:To silence these warnings|Use a -var or -var-file command line argument|To see which"
-    r" modules are currently depending|Ensure that UTF-8 encoding is selected).*"
+    r" modules are currently depending|Lock Info: |Ensure that UTF-8 encoding is selected).*"
 )
 """Advice for people who type `terraform` themselves."""
 
@@ -165,6 +165,8 @@ def failure(what: str, found: Sequence[Diagnostic], completed: Completed) -> Tpr
     message = f"terraform {what} failed: {said or ended}"
     if _TRANSIENT.search(said) or not errors:
         again = "Temporal tries again by itself."
+        if "state lock" in said:
+            again = f"Somebody else works on this state; {again}"
         looked_up = "What it had made is looked up; then the rest is planned."
         return TerraformFailed(message, remedy=looked_up if what == "apply" else again)
     if what == "apply":
