@@ -238,6 +238,9 @@ async def test_a_continued_run_forgets_nothing(client: Client, tmp_path: Path) -
             await runs.decide(bound, "approve", reason="x", review=former.digest)
     with pytest.raises(DecisionRefused, match="is not the one that waits"):
         await runs.decide(bound, "approve", reason="x", review="12345678")
+    with pytest.raises(DecisionRefused, match="goes on in a new execution") as raised:
+        await runs.decide(runs.bound(client, first), "approve", reason="where it began")
+    assert "tprov status long" in raised.value.remedy
     decisions = await current.query("get_decisions", result_type=list[Decision])
     assert [d.reviewer for d in decisions] == [f"reviewer-{n}" for n in range(1, len(reviews))]
 

@@ -448,7 +448,13 @@ async def _as_refused(handle: RunHandle, error: RPCError) -> TprovError:
         return as_service_error(error)
     how = ""
     with contextlib.suppress(RPCError, ValueError):
-        kept = (await handle.describe()).typed_search_attributes
+        described = await handle.describe()
+        if described.status == WorkflowExecutionStatus.CONTINUED_AS_NEW:
+            return DecisionRefused(
+                "Refused: this run goes on in a new execution. Nothing was recorded.",
+                remedy=f"Decide there: `tprov status {handle.id.removeprefix('stack-')}`.",
+            )
+        kept = described.typed_search_attributes
         status = Status(kept.get(SearchAttributeKey.for_keyword("tprovStatus")) or "")
         how = f", it is {status.words}" if status.is_final else ""
     return DecisionRefused(
