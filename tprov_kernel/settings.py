@@ -210,6 +210,22 @@ def truth(text: str, *, name: str) -> bool:
     raise SettingsError(f"{name}={text!r} is neither true nor false.", remedy=f"Set {name}=true.")
 
 
+CLOUD_UI = "https://cloud.temporal.io"
+
+
+def _is_cloud(address: str) -> bool:
+    host = address.rpartition(":")[0]
+    return host.endswith((".tmprl.cloud", ".api.temporal.io"))
+
+
+def starting_words(stack: str, settings: Settings) -> str:
+    """Before anything is changed remotely: where, and that it may cost money."""
+    return (
+        f"Starting {stack} on {settings.address}, namespace {settings.namespace}; the Cloud API is"
+        f" {settings.cloud.endpoint}. What it will create is in its plan, and may cost money."
+    )
+
+
 def remote_settings(
     environ: Mapping[str, str], *, root: Path, home: Path | None = None
 ) -> Settings:
@@ -255,6 +271,7 @@ def remote_settings(
             allowed_account=environ.get("TEMPORAL_CLOUD_ALLOWED_ACCOUNT_ID", ""),
         ),
         encrypt_payloads=truth(environ.get("ENCRYPT_PAYLOADS", "true"), name="ENCRYPT_PAYLOADS"),
+        ui_url=CLOUD_UI if _is_cloud(connection.address) else "",
         policies=root / "policies",
         sources=connection.sources,
     )

@@ -19,6 +19,7 @@ from tprov_kernel.errors import StackBusy, StackError
 from tprov_kernel.files import using
 from tprov_kernel.given import plainly_given, warning_about
 from tprov_kernel.retries import retry_now
+from tprov_kernel.settings import starting_words
 from tprov_kernel.stacks import check_name, held_objects
 from tprov_kernel.workers import pollers
 
@@ -65,10 +66,7 @@ async def start(
 def _say_where(at: Connection, *, stack: str) -> None:
     """Remote: name the server before anything is changed there."""
     if at.settings.target == "remote":
-        say.aside(
-            f"Starting {stack} on {at.settings.address}, namespace {at.settings.namespace}."
-            " What it will create is in its plan; a namespace of Temporal Cloud costs money."
-        )
+        say.aside(starting_words(stack, at.settings))
     say.ignored(at.settings.ignored)
 
 

@@ -13,21 +13,30 @@ that blocks never stops a heartbeat. Heavy modules are imported while the servic
     place.py     which notebook this is, and whether anybody is there
     panel.py checks.py looks.py scenarios.py   what cells show
     table.py     the table of all runs, kept up to date
+    keys.py threeways.py oncloud.py            the same, of payloads and of the remote target
     nest.py      for snippets that end with `asyncio.run(main())`
 """
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 
 from tprov_kernel.errors import ServiceError
 from tprov_kernel.lab import _state, friendly, typed
 from tprov_kernel.lab.lab import Lab
+from tprov_kernel.lab.oncloud import why_not
 from tprov_kernel.lab.place import find_place
 from tprov_kernel.settings import Target
 
 
-def open_lab(notebook: str = "", *, target: Target = "local", pace: float | None = None) -> Lab:
+def open_lab(
+    notebook: str = "",
+    *,
+    target: Target = "local",
+    or_local: bool = False,
+    pace: float | None = None,
+) -> Lab:
     """Open a small cloud platform in this kernel, or show the one that is open already.
 
     Starts, or attaches to, the Temporal server, the codec server and the Cloud API stand-in, and
@@ -37,6 +46,8 @@ def open_lab(notebook: str = "", *, target: Target = "local", pace: float | None
         notebook: The notebook's name, where the front end does not tell; names the data directory
             and the task queue.
         target: ``local``, or ``remote`` to use what the environment says.
+        or_local: With ``target="remote"``: where the environment does not say enough, or nobody is
+            there to see what will be made, stay local, and say so.
         pace: Seconds of pause before each step of a run; default is 0.8 with an audience, else 0.
 
     Raises:
@@ -44,6 +55,11 @@ def open_lab(notebook: str = "", *, target: Target = "local", pace: float | None
     """
     friendly.install()
     typed.opening(notebook, target, pace)
+    place = find_place()
+    _state.ambient = _state.ambient or dict(os.environ)
+    why = why_not(_state.ambient, headless=place.headless) if or_local else ""
+    if target == "remote" and why:
+        target = "local"
     lab: Lab | None = _state.current
     if lab is not None and lab.is_open:
         if lab.settings.target != target:
@@ -52,12 +68,14 @@ def open_lab(notebook: str = "", *, target: Target = "local", pace: float | None
                 remedy="Restart the kernel to open it with another one.",
             )
         lab.show(title="Your lab is open already: nothing was changed")
+        print(why, end="\n" if why else "")
         return lab
-    place = find_place()
     if notebook:
         place = replace(place, name=notebook)
     lab = _state.current = Lab(place, target=target, pace=pace)
     lab.show()
+    if why:
+        print(why)
     lab.show_open_runs()
     return lab
 

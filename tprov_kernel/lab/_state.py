@@ -9,3 +9,10 @@ try:
     current  # noqa: B018
 except NameError:
     current = None
+
+ambient: dict[str, str]
+"""What the environment said before a lab of this kernel changed it for `!temporal` in cells."""
+try:
+    ambient  # noqa: B018
+except NameError:
+    ambient = {}

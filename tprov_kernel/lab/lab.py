@@ -16,13 +16,19 @@ from urllib.parse import urlsplit
 
 from tprov_kernel.errors import ServiceError, StackError, TprovError
 from tprov_kernel.given import plainly_given, warning_about
-from tprov_kernel.lab import output, typed
+from tprov_kernel.lab import _state, output, typed
 from tprov_kernel.lab.logs import log_into
 from tprov_kernel.lab.place import Place
 from tprov_kernel.lab.runtime import Runtime, at_exit
 from tprov_kernel.lab.worker import KernelWorker, replacements
 from tprov_kernel.messages import APPROVAL_EXPIRES
-from tprov_kernel.settings import Settings, Target, remote_settings, workspace_root
+from tprov_kernel.settings import (
+    Settings,
+    Target,
+    remote_settings,
+    starting_words,
+    workspace_root,
+)
 from tprov_kernel.widgets.panel import opening_html, panel_html
 
 if TYPE_CHECKING:
@@ -43,6 +49,7 @@ if TYPE_CHECKING:
     from tprov_kernel.services import Services, ServicesInfo
     from tprov_kernel.toolchain import Toolchain
     from tprov_kernel.widgets.panel import PanelRow
+    from tprov_kernel.widgets.threeways import ThreeWays
 
 T = TypeVar("T")
 
@@ -105,7 +112,7 @@ class Lab:
     # --- opening -----------------------------------------------------------------------------
 
     def _open_remote(self, root: Path) -> Settings:
-        settings = remote_settings(os.environ, root=root)
+        settings = remote_settings(_state.ambient or os.environ, root=root)
         return replace(settings, task_queue=f"{settings.task_queue}-{self.place.name}")
 
     def _open_local(self, root: Path) -> Settings:
@@ -295,6 +302,8 @@ class Lab:
         check_name(stack)
         typed.via(via)
         directory = runs.resolve_directory(config, root=self.settings.root)
+        if self.settings.target == "remote":
+            print(starting_words(stack, self.settings))
         if names := plainly_given(directory, asked.get("variables", {})):
             print(*warning_about(names, where="in this notebook, which keeps it"), sep="\n")
         if not again:
@@ -600,6 +609,46 @@ class Lab:
         from tprov_kernel.lab.scenarios import Scenarios
 
         return Scenarios(self)
+
+    def keys(self) -> None:
+        """Show the keys that payloads are encrypted with, and which runs need each one."""
+        from tprov_kernel.lab.keys import look, show_keys
+
+        show_keys(self._call(look(self.client, self.key_ring)))
+
+    def rotate_key(self) -> str:
+        """Make a new key, with which everything is encrypted from now on; old ones stay to read."""
+        former = self.key_ring.active
+        return output.Words(f"{self.key_ring.rotate()} is active; {former} stays, to read.")
+
+    def connection(self) -> None:
+        """Show what the environment says of a remote target, and what is used; no key's value."""
+        from tprov_kernel.lab.oncloud import show_connection
+
+        show_connection(self.settings, _state.ambient)
+
+    def payload_view(self, run: Run, event: int | str = 0) -> ThreeWays:
+        """One event of a run three ways: as stored, as the command line shows it, decoded.
+
+        Args:
+            run: The run; its history is read as it is now.
+            event: The event to begin with: its id, or a part of its name, such as
+                ``terraform_plan``; a list offers the others.
+
+        Raises:
+            StackError: No event of that name carries a payload.
+        """
+        from tprov_kernel.lab.threeways import View, payload_view
+
+        view = View(
+            client=self.client,
+            settings=self.settings,
+            temporal=self.toolchain.temporal,
+            guard=self._guard,
+            workflow_id=run.workflow_id,
+            run_id=run.run_id,
+        )
+        return payload_view(view, self._runtime, event)
 
     def show_open_runs(self) -> None:
         """After a kernel restart: the cards of this notebook's runs that are still open."""

@@ -79,6 +79,7 @@ RULES: dict[str, str] = {
     "pre": "margin:0;padding:0;font-family:%mono;font-size:12px;line-height:1.5;color:$text;"
     "background:$ground;white-space:pre;overflow-x:auto",
     "wrap": "white-space:pre-wrap;overflow-wrap:anywhere",
+    "tall": "max-height:430px;overflow-y:auto",
     "link": "color:$link;text-decoration:underline;text-underline-offset:2px",
     "table": "border-collapse:collapse;table-layout:auto;width:100%;margin:0;font-size:13px;"
     "color:$text;background:$ground",
