@@ -243,6 +243,16 @@ def test_trouble_is_said_in_words() -> None:
     assert "attempt 3 in 4 s" in drawn("retrying")
 
 
+def test_a_line_names_the_attempt_that_failed() -> None:
+    """While attempt 3 runs, the error is that of attempt 2: it is told once, with that number."""
+    retrying = views.retrying()
+    step = replace(retrying.step("plan"), state="running", attempts=3)
+    steps = tuple(step if s.name == "plan" else s for s in retrying.steps)
+    running = replace(retrying, steps=steps)
+    assert render.changes(retrying, running) == []
+    assert render.changes(None, running) == render.changes(None, retrying)
+
+
 def test_what_is_sensitive_stays_hidden() -> None:
     """The picture is made of the redacted plan."""
     assert "(sensitive value)" in drawn("applied")
