@@ -1,6 +1,6 @@
 # Every target that needs the environment begins with `setup`, which is quick when nothing is to do.
 .DEFAULT_GOAL := help
-.PHONY: help setup lab lint policies test bench notebooks lock clean
+.PHONY: help setup lab lint policies test chaos bench notebooks lock clean
 SHELL := /bin/sh
 BIN := .venv/bin
 NOTEBOOKS := $(sort $(wildcard notebooks/*.ipynb))
@@ -40,6 +40,9 @@ policies: setup ## check and test the policies
 # pytest comes last, so that its closing line is the run's.
 test: lint policies ## run all checks and tests, the notebooks too
 	$(BIN)/python -m pytest --nbval tests $(NOTEBOOKS)
+
+chaos: setup ## kill everything at every moment, and print what came of it (SEED=, CELL=)
+	$(BIN)/python -m tests.chaos
 
 bench: setup ## measure, and print the figures
 	$(BIN)/python -m benchmarks

@@ -66,6 +66,11 @@ class Services:
         """Whether a service's process runs."""
         return self._service(name).runs
 
+    def pid(self, name: str) -> int:
+        """A service's process id, which is that of its group; 0 when it was not started."""
+        child = self._service(name).child
+        return child.pid if child is not None else 0
+
     def watch(self, listener: Callable[[str, str], None]) -> None:
         """Call `listener` with a service's name and a sentence when it ended by itself."""
         self._listeners.append(listener)

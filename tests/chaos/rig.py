@@ -1,0 +1,485 @@
+"""Services and workers of the matrix' own, and how a cell is played and judged."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import signal
+import sys
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from typing import TypeVar
+
+import psutil
+from temporalio.client import Client, WorkflowFailureError
+from temporalio.service import RPCError
+
+from tests.chaos.cells import Cell
+from tests.conftest import ROOT
+from tprov_kernel import runs
+from tprov_kernel.connect import connect
+from tprov_kernel.errors import DecisionRefused, TprovError
+from tprov_kernel.messages import RunResult, Status
+from tprov_kernel.observe import RunView
+from tprov_kernel.payloads.keyring import KeyRing
+from tprov_kernel.process import Guard, clean_environment
+from tprov_kernel.services import Services, local_settings, open_services
+from tprov_kernel.settings import Settings
+from tprov_kernel.stacks import held_objects
+from tprov_kernel.standin.control import StandinControl
+from tprov_kernel.toolchain import find_toolchain
+from tprov_kernel.watch import Watcher
+
+CONFIG = Path(__file__).parent / "config"
+WANTED = ["temporalcloud_namespace.first", "temporalcloud_user.second"]
+QUEUE = "chaos"
+HEARTBEAT = 3.0
+"""Seconds; a worker's loss is noticed after this long."""
+PATIENCE = 90.0
+"""Seconds for a run, or for processes, to come to an end."""
+SLOW = 2.0
+"""Seconds that the Cloud takes for a create that is to be struck before it."""
+
+T = TypeVar("T")
+
+
+class Missed(Exception):
+    """The moment was over before it could be struck; the cell is played again."""
+
+
+@dataclass
+class Played:
+    """How a cell came out.
+
+    Attributes:
+        problems: What is not as it has to be, a sentence each; none is a pass.
+    """
+
+    cell: Cell
+    seed: str
+    seconds: float = 0.0
+    tries: int = 1
+    problems: list[str] = field(default_factory=list)
+    told: str = ""
+
+
+class WorkerProcess:
+    """`tprov worker`, and every process that was seen below it."""
+
+    def __init__(self, process: asyncio.subprocess.Process) -> None:
+        self.process = process
+        self.seen: set[psutil.Process] = set()
+        self.frozen = False
+
+    @property
+    def pid(self) -> int:
+        """Its process id."""
+        return self.process.pid
+
+    def programs(self) -> Iterator[psutil.Process]:
+        """The programs that its guard runs at this moment."""
+        for guard in children(self.pid):
+            self.seen.add(guard)
+            for program in children(guard.pid):
+                self.seen.add(program)
+                yield program
+
+    def at_work(self) -> list[psutil.Process]:
+        """The same, as a list."""
+        return list(self.programs())
+
+    def left(self) -> list[psutil.Process]:
+        """Who of them is alive."""
+        return [p for p in self.seen if p.is_running() and p.status() != psutil.STATUS_ZOMBIE]
+
+
+class Rig:
+    """One set of services, and a worker process that is replaced when it was struck.
+
+    Args:
+        home: A directory for everything.
+    """
+
+    def __init__(self, home: Path) -> None:
+        self._home = home
+        self._guard = Guard()
+        self._count = 0
+        self._workers: list[WorkerProcess] = []
+        self.services: Services
+        self.settings: Settings
+        self.client: Client
+        self.control: StandinControl
+
+    async def open(self) -> None:
+        """Open the services, and start the first worker."""
+        self.services = await open_services(
+            self._home,
+            kind="notebook",
+            guard=self._guard,
+            toolchain=find_toolchain(),
+            prefer_well_known_ports=False,
+            root=ROOT,
+        )
+        settings = local_settings(self.services.info, root=ROOT, home=self._home, environ={})
+        self.settings = replace(settings, task_queue=QUEUE)
+        self._keys = KeyRing.load_or_create(settings.key_ring)
+        self.client = await connect(self.settings, self._keys)
+        self.control = StandinControl(settings.cloud.endpoint, settings.cloud.api_key)
+        await self._new_worker()
+
+    async def close(self) -> list[str]:
+        """Close everything; give what was left behind, a sentence each."""
+        for worker in self._workers:
+            if worker.process.returncode is None:
+                worker.process.send_signal(signal.SIGTERM)
+        problems = []
+        for worker in self._workers:
+            await worker.process.wait()
+            problems += await self._ended(worker)
+        await self.services.close()
+        await asyncio.to_thread(self._guard.close)
+        return problems
+
+    async def play(self, cell: Cell, seed: str) -> Played:
+        """Play a cell on a new stack; the same seed gives the same delays."""
+        began = time.monotonic()
+        for attempt in range(1, 6):
+            # A string: the same in every process.
+            chance = random.Random(f"{seed} {cell} {attempt}")
+            played = Played(cell, seed, tries=attempt)
+            try:
+                await self._play(cell, chance, played)
+            except Missed as missed:
+                played.problems = [f"missed: {missed}"]
+            except (TimeoutError, TprovError, RPCError) as error:
+                played.problems.append(f"{type(error).__name__}: {error}".strip())
+            finally:
+                await self._mend()
+            if not played.problems or not played.problems[0].startswith("missed"):
+                break
+        played.seconds = time.monotonic() - began
+        return played
+
+    async def _play(self, cell: Cell, chance: random.Random, played: Played) -> None:
+        self._count += 1
+        stack = f"c{self._count}-{cell.target}-{cell.moment.replace(' ', '-')}"
+        act = _Act(self, cell, chance, stack, self._workers[-1])
+        try:
+            await act.perform()
+            played.told = act.told
+            played.problems += await act.judge()
+        finally:
+            await act.end()
+
+    async def _mend(self) -> None:
+        """Everything runs again, whatever a cell has left; the last worker is the only one."""
+        for name in ("temporal", "cloud"):
+            await self.services.start(name)
+        await patiently(self.control.mend)
+        for worker in self._workers[:-1]:
+            if worker.process.returncode is None:
+                worker.process.kill()
+            await worker.process.wait()
+        del self._workers[:-1]
+
+    async def _new_worker(self) -> WorkerProcess:
+        environment = clean_environment(
+            extra={"TPROV_HOME": str(self._home), "TPROV_ROOT": str(ROOT)}
+        )
+        command = [sys.executable, "-m", "tprov_kernel.cli", "worker", "--task-queue", QUEUE]
+        with (self._home / "workers.log").open("ab") as sink:
+            process = await asyncio.create_subprocess_exec(
+                *command, cwd=ROOT, env=environment, stdout=sink, stderr=sink
+            )
+        self._workers.append(WorkerProcess(process))
+        return self._workers[-1]
+
+    async def _ended(self, worker: WorkerProcess) -> list[str]:
+        """Wait until nothing is left of a worker that is gone."""
+        return await all_end(worker.left, "of a worker that is gone")
+
+    async def start(self, stack: str) -> runs.RunHandle:
+        """Start a run."""
+        handle = await runs.start_run(
+            self.client,
+            stack=stack,
+            directory=CONFIG,
+            key_ring=self._keys,
+            task_queue=QUEUE,
+            heartbeat=HEARTBEAT,
+            requested_by="chaos",
+        )
+        return runs.bound(self.client, handle)
+
+
+class _Act:
+    """One run of one cell."""
+
+    def __init__(
+        self, rig: Rig, cell: Cell, chance: random.Random, stack: str, worker: WorkerProcess
+    ) -> None:
+        self.rig, self.cell, self.chance, self.stack = rig, cell, chance, stack
+        self.worker = worker
+        self.view: RunView | None = None
+        self.asked: list[str] = []
+        self.told = ""
+        self.gone: list[WorkerProcess] = []
+        self._tasks: list[asyncio.Task[None]] = []
+        self._go_on = asyncio.Event()
+
+    async def perform(self) -> None:
+        """Start a run, strike, let it go on to its end."""
+        await self._prepare()
+        if self.cell.moment != "waiting":
+            self._go_on.set()
+        self.handle = await self.rig.start(self.stack)
+        self._tasks = [asyncio.create_task(self._follow()), asyncio.create_task(self._approve())]
+        async with asyncio.timeout(PATIENCE):
+            struck = await self._moment()
+            await self._strike(struck)
+            await patiently(self.rig.control.mend)
+            self._go_on.set()
+            while not (self.view and self.view.closed):
+                for task in self._tasks:
+                    if task.done():
+                        task.result()
+                await asyncio.sleep(0.05)
+
+    async def end(self) -> None:
+        """Stop looking; a run that did not come to its end is terminated."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        with suppress(RPCError, AttributeError):
+            if not (self.view and self.view.closed):
+                await self.handle.terminate("the cell is over")
+
+    # --- the run -----------------------------------------------------------------------------
+
+    async def _prepare(self) -> None:
+        match self.cell.moment:
+            case "before create":
+                await self.rig.control.slow("CreateNamespace", SLOW)
+            case "after create":
+                await self.rig.control.hold("CreateNamespace")
+            case "between":
+                await self.rig.control.slow("CreateUser", SLOW)
+
+    async def _follow(self) -> None:
+        watcher = Watcher(
+            self.rig.client, workflow_id=self.handle.id, run_id=self.handle.run_id or ""
+        )
+        async for view in watcher.views():
+            self.view = view
+
+    async def _approve(self) -> None:
+        """Approve every review once; how many there were is judged afterwards."""
+        while True:
+            view = self.view
+            if view and view.status == Status.AWAITING_APPROVAL and view.review:
+                digest = view.review.digest
+                await self._go_on.wait()
+                if digest not in self.asked:
+                    self.asked.append(digest)
+                    with suppress(DecisionRefused):
+                        await patiently(partial(self._decide, digest))
+            await asyncio.sleep(0.05)
+
+    async def _decide(self, review: str) -> None:
+        await runs.decide(self.handle, "approve", reason="as planned", review=review)
+
+    # --- the moment --------------------------------------------------------------------------
+
+    async def _moment(self) -> psutil.Process | None:
+        """Wait for the moment; give the program that is at work then."""
+        match self.cell.moment:
+            case "init" | "plan" | "output":
+                program = await self._program(self.cell.moment)
+                longest = {"init": 0.02, "plan": 0.4, "output": 0.01}[self.cell.moment]
+            case "policy":
+                program, longest = await self._program("eval"), 0.01
+            case "waiting":
+                await self._until(lambda v: v.status == Status.AWAITING_APPROVAL)
+                return None
+            case "before create":
+                program, longest = await self._doing("namespace"), SLOW / 2
+            case "between":
+                program, longest = await self._doing("user"), SLOW / 2
+            case "after create":
+                program, longest = await self._created(), 0.5
+        if self.cell.target == "provider":
+            program = await self._plug_in(program)
+        delay = self.chance.uniform(0, longest)
+        self.told = f"{delay:.3f} s into it"
+        await asyncio.sleep(delay)
+        if not program.is_running():
+            raise Missed(f"{self.cell.moment} was over after less than {delay:.3f} s")
+        return program
+
+    async def _until(self, is_it: Callable[[RunView], bool]) -> None:
+        while self.view is None or not is_it(self.view):
+            if self.view and self.view.closed:
+                raise Missed(f"the run was {self.view.status.words} before {self.cell.moment}")
+            await asyncio.sleep(0.02)
+
+    async def _program(self, verb: str) -> psutil.Process:
+        while True:
+            for program in self.worker.programs():
+                with suppress(psutil.Error):
+                    if verb in program.cmdline() and self._is_mine(program):
+                        return program
+            if self.view and self.view.closed:
+                raise Missed(f"{verb} was not seen")
+            await asyncio.sleep(0.003)
+
+    def _is_mine(self, program: psutil.Process) -> bool:
+        """A Terraform of an earlier cell may be on its way out."""
+        return "eval" in program.cmdline() or self.stack in Path(program.cwd()).parts
+
+    async def _doing(self, what: str) -> psutil.Process:
+        program = await self._program("apply")
+        await self._until(lambda v: f"creating temporalcloud_{what}" in v.step("apply").doing)
+        return program
+
+    async def _created(self) -> psutil.Process:
+        program = await self._program("apply")
+        while not await self._named():  # noqa: ASYNC110 (another process makes it true)
+            await asyncio.sleep(0.02)
+        return program
+
+    async def _plug_in(self, program: psutil.Process) -> psutil.Process:
+        while True:
+            for child in children(program.pid):
+                with suppress(psutil.Error):
+                    if "terraform-provider" in " ".join(child.cmdline()):
+                        self.worker.seen.add(child)
+                        return child
+            if not program.is_running():
+                raise Missed("no plug-in was seen")
+            await asyncio.sleep(0.003)
+
+    # --- the strike --------------------------------------------------------------------------
+
+    async def _strike(self, program: psutil.Process | None) -> None:
+        kills = self.cell.how == "kill"
+        hang = self.chance.uniform(HEARTBEAT + 1, HEARTBEAT + 4)
+        match self.cell.target:
+            case "worker":
+                struck = self.worker
+                list(struck.programs())
+                struck.process.send_signal(signal.SIGKILL if kills else signal.SIGSTOP)
+                self.worker = await self.rig._new_worker()
+                if kills:
+                    await struck.process.wait()
+                    self.gone.append(struck)
+                else:
+                    await asyncio.sleep(hang)
+                    struck.process.send_signal(signal.SIGCONT)
+            case "temporal" | "stand-in":
+                name = "cloud" if self.cell.target == "stand-in" else "temporal"
+                if kills:
+                    await self.rig.services.stop(name, kill=True)
+                    await asyncio.sleep(hang)
+                    await self.rig.services.start(name)
+                else:
+                    group = self.rig.services.pid(name)
+                    os.killpg(group, signal.SIGSTOP)
+                    await asyncio.sleep(hang)
+                    os.killpg(group, signal.SIGCONT)
+            case _:
+                assert program is not None
+                with suppress(psutil.NoSuchProcess):
+                    if kills:
+                        program.kill()
+                    else:
+                        program.suspend()
+                        await asyncio.sleep(hang)
+                        program.resume()
+        self.told += "" if kills else f", for {hang:.1f} s"
+
+    # --- afterwards --------------------------------------------------------------------------
+
+    async def judge(self) -> list[str]:
+        """What is not as it has to be."""
+        problems = []
+        view = self.view
+        assert view is not None
+        if view.status != Status.APPLIED:
+            problems.append(f"the run is {view.status.words}: {view.failure} {view.remedy}".strip())
+        if len(self.asked) != 1:
+            problems.append(f"somebody was asked {len(self.asked)} times")
+        with suppress(WorkflowFailureError):
+            result: RunResult = await self.handle.result()
+            if result.summary != "2 added, 0 changed, 0 destroyed":
+                problems.append(f"the summary is {result.summary!r}")
+        if (named := await self._named()) != ["namespace", "user"]:
+            problems.append(f"the API holds {named}")
+        if (held := held_objects(self.rig.settings.stacks, self.stack)) != WANTED:
+            problems.append(f"the state holds {held}")
+        async with asyncio.timeout(PATIENCE):
+            again = await self.rig.start(self.stack)
+            watcher = Watcher(self.rig.client, workflow_id=again.id, run_id=again.run_id or "")
+            async for second in watcher.views():
+                if second.closed or second.status == Status.AWAITING_APPROVAL:
+                    break
+            if second.status != Status.NO_CHANGES:
+                sentence = second.plan.sentence if second.plan else second.failure
+                problems.append(f"a plan says: {second.status.words}, {sentence}")
+                await again.terminate()
+        for worker in self.gone:
+            problems += await self.rig._ended(worker)
+        for worker in self.rig._workers:
+            problems += await all_end(worker.at_work, "at work although idle")
+        return problems
+
+    async def _named(self) -> list[str]:
+        """Types of the objects at the API that carry this stack's suffix."""
+        description = await self.handle.describe()
+        suffix = str((await description.memo())["suffix"])
+        objects = await patiently(self.rig.control.objects)
+        mine = [o for o in objects if suffix in o["name"] and "chaos" in o["name"]]
+        return sorted(str(o["type"]) for o in mine)
+
+
+def children(pid: int) -> list[psutil.Process]:
+    """A process' children; from /proc where there is one, because moments are short."""
+    with suppress(OSError, psutil.Error):
+        tasks = list(Path(f"/proc/{pid}/task").glob("*/children"))  # a child is a thread's
+        if not tasks:
+            return list(psutil.Process(pid).children())
+        numbers = [int(child) for task in tasks for child in task.read_text().split()]
+        return [psutil.Process(number) for number in numbers]
+    return []
+
+
+async def all_end(find: Callable[[], list[psutil.Process]], what: str) -> list[str]:
+    """Wait until none of some processes is left; those that stay, a sentence each."""
+    until = time.monotonic() + 60
+    while left := find():
+        if time.monotonic() > until:
+            names = []
+            for process in left:
+                with suppress(psutil.Error):
+                    names.append(f"{' '.join(process.cmdline()[:3])} ({process.pid})")
+            return [f"{what}: {name}" for name in names]
+        await asyncio.sleep(0.1)
+    return []
+
+
+async def patiently(call: Callable[[], Awaitable[T]]) -> T:
+    """Call until it is answered: a server that was struck comes back."""
+    until = time.monotonic() + 30
+    while True:
+        try:
+            return await call()
+        except DecisionRefused:
+            raise
+        except (TprovError, RPCError):
+            if time.monotonic() > until:
+                raise
+            await asyncio.sleep(0.2)
