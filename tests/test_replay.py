@@ -19,9 +19,13 @@ HISTORIES = sorted((Path(__file__).parent / "histories").glob("*.json"))
 
 
 def test_every_way_to_end_was_recorded() -> None:
-    """Applied, approved, rejected, nothing to do, destroyed, recovered from a kill."""
+    """Applied, approved, rejected, nothing to do, destroyed; and each way out of a broken apply.
+
+    Recovered from a kill, interrupted, cancelled, reset, and asked about a key that was lost.
+    """
     names = {path.stem for path in HISTORIES}
     wanted = {"applied", "approved", "rejected", "no_changes", "destroyed", "recovered"}
+    wanted |= {"interrupted", "cancelled", "reset", "asked"}
     assert wanted <= names
 
 

@@ -73,6 +73,9 @@ def test_a_diagnostic_is_one_sentence_without_its_source_snippet() -> None:
         ("Failed", "context deadline exceeded"),
         ("Error acquiring the state lock", ""),
         ("Failed", "dial tcp 127.0.0.1:1: connection refused"),
+        # A plug-in that was killed while it worked, and while it started.
+        ("Plugin did not respond", "The plugin encountered an error, and failed to respond"),
+        ("Failed to load plugin schemas", "Unrecognized remote plugin message: Failed to read any"),
     ],
 )
 def test_what_may_pass_is_worth_another_attempt(summary: str, detail: str) -> None:

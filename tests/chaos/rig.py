@@ -132,6 +132,11 @@ class Rig:
         self.control = StandinControl(settings.cloud.endpoint, settings.cloud.api_key)
         await self._new_worker()
 
+    @property
+    def worker(self) -> WorkerProcess:
+        """The worker that polls now."""
+        return self._workers[-1]
+
     async def close(self) -> list[str]:
         """Close everything; give what was left behind, a sentence each."""
         for worker in self._workers:
@@ -168,7 +173,7 @@ class Rig:
     async def _play(self, cell: Cell, chance: random.Random, played: Played) -> None:
         self._count += 1
         stack = f"c{self._count}-{cell.target}-{cell.moment.replace(' ', '-')}"
-        act = _Act(self, cell, chance, stack, self._workers[-1])
+        act = Act(self, cell, chance, stack, self._workers[-1])
         try:
             await act.perform()
             played.told = act.told
@@ -203,7 +208,21 @@ class Rig:
         """Wait until nothing is left of a worker that is gone."""
         return await all_end(worker.left, "of a worker that is gone")
 
-    async def start(self, stack: str) -> runs.RunHandle:
+    async def sleep_all(self, seconds: float) -> None:
+        """Stop everything at once, as a laptop does that is closed; then let it go on."""
+        worker = self._workers[-1]
+        programs = [p for program in worker.programs() for p in (program, *children(program.pid))]
+        pids = [worker.pid, *(g.pid for g in children(worker.pid)), *(p.pid for p in programs)]
+        groups = [self.services.pid(name) for name in self.services.names]
+        for number in (signal.SIGSTOP, signal.SIGCONT):
+            for pid in pids:
+                os.kill(pid, number)
+            for group in groups:
+                os.killpg(group, number)
+            if number == signal.SIGSTOP:
+                await asyncio.sleep(seconds)
+
+    async def start(self, stack: str, *, heartbeat: float = HEARTBEAT) -> runs.RunHandle:
         """Start a run."""
         handle = await runs.start_run(
             self.client,
@@ -211,14 +230,16 @@ class Rig:
             directory=CONFIG,
             key_ring=self._keys,
             task_queue=QUEUE,
-            heartbeat=HEARTBEAT,
+            heartbeat=heartbeat,
             requested_by="chaos",
         )
         return runs.bound(self.client, handle)
 
 
-class _Act:
+class Act:
     """One run of one cell."""
+
+    heartbeat = HEARTBEAT
 
     def __init__(
         self, rig: Rig, cell: Cell, chance: random.Random, stack: str, worker: WorkerProcess
@@ -237,11 +258,11 @@ class _Act:
         await self._prepare()
         if self.cell.moment != "waiting":
             self._go_on.set()
-        self.handle = await self.rig.start(self.stack)
+        self.handle = await self.rig.start(self.stack, heartbeat=self.heartbeat)
         self._tasks = [asyncio.create_task(self._follow()), asyncio.create_task(self._approve())]
         async with asyncio.timeout(PATIENCE):
             struck = await self._moment()
-            await self._strike(struck)
+            await self.strike(struck)
             await patiently(self.rig.control.mend)
             self._go_on.set()
             while not (self.view and self.view.closed):
@@ -365,7 +386,8 @@ class _Act:
 
     # --- the strike --------------------------------------------------------------------------
 
-    async def _strike(self, program: psutil.Process | None) -> None:
+    async def strike(self, program: psutil.Process | None) -> None:
+        """Kill or stop what is to be struck, and bring it back."""
         kills = self.cell.how == "kill"
         hang = self.chance.uniform(HEARTBEAT + 1, HEARTBEAT + 4)
         match self.cell.target:
