@@ -16,14 +16,17 @@ from typing import Any
 import psutil
 import pytest
 from temporalio.client import Client
+from temporalio.exceptions import ApplicationError
+from temporalio.testing import ActivityEnvironment
 
 from tests.conftest import ROOT, Platform
 from tests.test_workflow import ADMIN, NAMESPACE, start, until
-from tprov_kernel import runs
-from tprov_kernel.messages import Status
+from tprov_kernel import opa, runs
+from tprov_kernel.activities import Activities
+from tprov_kernel.messages import ApplyJob, PlanJob, Status
 from tprov_kernel.observe import RunView
 from tprov_kernel.process import clean_environment
-from tprov_kernel.stacks import held_objects
+from tprov_kernel.stacks import held_objects, take_snapshot
 from tprov_kernel.standin.control import StandinControl
 
 pytestmark = pytest.mark.timeout(120)
@@ -185,3 +188,40 @@ async def test_an_apply_that_failed_is_shown_as_failed(platform: Platform) -> No
         assert view.step("apply").state == "failed"
         assert view.step("output").state == "skipped"
         assert "No room left" in view.failure
+
+
+SMALL = 'variable "name_suffix" {}\nresource "terraform_data" "a" {\n  input = "x"\n}\n'
+
+
+async def test_a_worker_that_wakes_up_late_applies_nothing(
+    platform: Platform, tmp_path: Path
+) -> None:
+    """It slept for longer than a heartbeat, and the run is over: what it holds is not wanted."""
+    (tmp_path / "main.tf").write_text(SMALL)
+    client = await platform.client()
+    over = await start(client, platform.settings, platform, "late", tmp_path)
+    await over.terminate()
+    steps = Activities(
+        settings=platform.settings,
+        toolchain=platform.toolchain,
+        key_ring=platform.keys,
+        guard=platform.guard,
+    )
+    late = ActivityEnvironment(client=client)
+    late.info = replace(late.info, workflow_id=over.id, workflow_run_id=over.run_id)
+    snapshot = take_snapshot(tmp_path, variables={}, key_ring=platform.keys)
+    asked: dict[str, Any] = {
+        "stack": "late",
+        "snapshot": snapshot,
+        "suffix": "x",
+        "heartbeat": 30.0,
+    }
+    plan = await late.run(steps.terraform_plan, PlanJob(action="provision", **asked))
+    digest = opa.bundle_digest(platform.settings.policies)
+    job = ApplyJob(plan=plan.plan, bundle_digest=digest, **asked)
+    with pytest.raises(ApplicationError, match="does not wait for this apply any more"):
+        await late.run(steps.terraform_apply, job)
+    assert held_objects(platform.settings.stacks, "late") == []
+    assert (await ActivityEnvironment().run(steps.terraform_apply, job)).added == 1
+    with pytest.raises(ApplicationError, match="never is twice"):
+        await ActivityEnvironment().run(steps.terraform_apply, job)

@@ -23,7 +23,7 @@ from temporalio.api.common.v1 import WorkflowExecution
 from temporalio.api.workflowservice.v1 import DescribeWorkflowExecutionRequest
 from temporalio.client import Client, WorkflowQueryFailedError, WorkflowQueryRejectedError
 from temporalio.exceptions import ApplicationError
-from temporalio.service import RPCError
+from temporalio.service import RPCError, RPCStatusCode
 
 from tprov_kernel import opa, reconcile, terraform
 from tprov_kernel.cloud import CloudClient, patiently
@@ -572,6 +572,9 @@ class Heartbeat:
 _STILL_AT_WORK = ApplyProgress(done=0, total=0, current="waiting for the Terraform before to end")
 
 
+_NOT_WANTED = ReviewOutdated("The run does not wait for this apply any more.")
+
+
 async def _asked_twice() -> bool:
     """Whether a person who interrupted the apply has lost patience.
 
@@ -606,11 +609,13 @@ async def _still_wanted() -> None:
             request, timeout=timedelta(seconds=5)
         )
     except RPCError as error:
+        if error.status == RPCStatusCode.NOT_FOUND:
+            raise _NOT_WANTED from error
         raise ServiceError(
             f"The Temporal server does not say whether this apply is still wanted: {error.message}."
         ) from error
     if all(a.activity_id != info.activity_id for a in described.pending_activities):
-        raise ReviewOutdated("The run does not wait for this apply any more.")
+        raise _NOT_WANTED
 
 
 def _client() -> Client | None:

@@ -51,7 +51,6 @@ class Cell:
 CELLS = tuple(Cell(t, m, h) for t in TARGETS for m in MOMENTS for h in HOWS)
 
 TRIMMED = (
-    Cell("worker", "plan", "kill"),
     Cell("worker", "before create", "kill"),
     Cell("worker", "after create", "kill"),
     Cell("worker", "between", "stop"),

@@ -406,7 +406,7 @@ class Act:
                 name = "cloud" if self.cell.target == "stand-in" else "temporal"
                 if kills:
                     await self.rig.services.stop(name, kill=True)
-                    await asyncio.sleep(hang)
+                    await asyncio.sleep(hang / 2)  # also for less than a heartbeat
                     await self.rig.services.start(name)
                 else:
                     group = self.rig.services.pid(name)
