@@ -17,6 +17,7 @@ from tprov_kernel.errors import DecisionRefused
 from tprov_kernel.lab.ground import Lookout
 from tprov_kernel.lab.runtime import Runtime
 from tprov_kernel.payloads.keyring import KeyRing
+from tprov_kernel.retries import retry_now
 from tprov_kernel.widgets.again import Again
 from tprov_kernel.widgets.card import RunCard, Verb
 
@@ -81,7 +82,7 @@ class Desk:
         """Plan again, or take the step again that had to be mended; what the run answers.
 
         Args:
-            what: ``replan`` or ``recheck``.
+            what: ``replan``, ``recheck``, or ``retry``: a step that waits for its next attempt.
             variables: For a re-plan; default are those that were asked for last.
 
         Raises:
@@ -91,6 +92,8 @@ class Desk:
         async with self._one_at_a_time:
             if what == "recheck":
                 return await runs.recheck(self.handle)
+            if what == "retry":
+                return await retry_now(self._client, self.handle)
             request, _ = await runs.request_of(self._client, self.handle)
             return await runs.replan(
                 self._client,

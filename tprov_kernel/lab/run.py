@@ -29,7 +29,6 @@ from tprov_kernel.lab.runtime import Runtime
 from tprov_kernel.lab.trying import explain, text_html, tried_html, tried_words, what_if
 from tprov_kernel.messages import Finding, Status, progress_of
 from tprov_kernel.observe import RunView
-from tprov_kernel.retries import retry_now
 from tprov_kernel.savedplan import Means
 from tprov_kernel.watch import Watcher
 from tprov_kernel.widgets.card import RunCard
@@ -316,8 +315,8 @@ class Run:
         show_markdown(to_markdown(told))
 
     def retry_now(self) -> Words:
-        """Have a step that waits for its next attempt tried now; returns what came of it."""
-        return Words(self._runtime.call(retry_now(self._client, self._handle), timeout=10))
+        """Have a step that waits for its next attempt tried now, as the button does."""
+        return Words(self._runtime.call(self._desk.again("retry")))
 
     def decisions(self) -> None:
         """Show every decision on this run as a table; ignored ones with why they were."""

@@ -1,4 +1,4 @@
-"""The box that offers to plan or to judge again, where a run waits and the world has moved on."""
+"""The box that offers to plan, to judge or to try again, where a run waits for that."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tprov_kernel.widgets.puts import put, show
 from tprov_kernel.widgets.style import live as ink
 from tprov_kernel.widgets.words import between, prose
 
-Again = Literal["replan", "recheck"]
+Again = Literal["replan", "recheck", "retry"]
 
 PATIENCE = 20.0
 """Seconds without an answer after which buttons work again."""
@@ -39,7 +39,7 @@ class Ground:
 
 
 class AgainBox:
-    """'Plan again' and 'Check again', with what came of a click below them.
+    """'Plan again', 'Check again' and 'Try now', with what came of a click below them.
 
     Args:
         act: Called with what is wanted; returns at once. The answer comes through `answer`.
@@ -54,7 +54,8 @@ class AgainBox:
         self._said, self._answer = w.HTML(), w.HTML()
         self.check_again = self._button("Check again", "recheck")
         self.plan_again = self._button("Plan again", "replan")
-        self._row = w.HBox([self.check_again, self.plan_again])
+        self.try_now = self._button("Try now", "retry")
+        self._row = w.HBox([self.check_again, self.plan_again, self.try_now])
         self._row.add_class("ask-row")
         self.widget = w.VBox([self._said, self._row, self._answer])
         self.widget.add_class("again-box")
@@ -81,7 +82,11 @@ class AgainBox:
             offered |= {"recheck", "replan"} if ground.here else {"recheck"}
         elif asks and moved:
             offered.add("replan")
-        about = (view.review and view.review.digest, view.repair)
+        failing = parts.keeps_failing(view)
+        if failing is not None:
+            offered.add("retry")
+        tried = failing and failing.attempts
+        about = (view.review and view.review.digest, view.repair, tried)
         if about != self._about:  # what was said is not about this any more
             self._about, self._sent = about, None
             put(self._answer, "")
@@ -89,6 +94,7 @@ class AgainBox:
         put(self._said, parts.again_text(view, moved, now, ink) if offered else "")
         show(self.check_again, visible="recheck" in offered)
         show(self.plan_again, visible="replan" in offered)
+        show(self.try_now, visible="retry" in offered)
         show(self.widget, visible=bool(offered))
         self._enable()
 
@@ -116,6 +122,6 @@ class AgainBox:
             self.answer(f"It could not be sent: {error}.", refused=True)
 
     def _enable(self) -> None:
-        for button in (self.check_again, self.plan_again):
+        for button in (self.check_again, self.plan_again, self.try_now):
             if button.disabled is not bool(self._sent):
                 button.disabled = bool(self._sent)

@@ -186,9 +186,20 @@ def plans_from(view: RunView, snapshot: str) -> bool:
     return not is_asking(view) or view.review is None or view.review.snapshot_digest == snapshot
 
 
+def keeps_failing(view: RunView) -> StepView | None:
+    """The step whose next attempt is worth a button: its waits are longer than a click takes."""
+    for step in view.steps:
+        failed = step.attempts - (step.state == "running")
+        if step.state in ("retrying", "running") and step.failure and failed >= 3:
+            return step if not view.closed else None
+    return None
+
+
 def again_text(view: RunView, moved: str, now: datetime, ink: Ink) -> str:
     """What has to be mended, and what moved on since it was planned; with what can be done."""
     said = _to_mend(view.repair, now, ink) if view.repair else ""
+    if keeps_failing(view) is not None:
+        said += "<div>Temporal goes on trying by itself. Once it is mended you need not wait.</div>"
     if moved:
         said += f"<div{ink('gap')}><b{ink('busy')}>↻</b> {prose(moved, ink('code'))}</div>"
     return said
