@@ -20,7 +20,12 @@ from tprov_kernel.lab.runtime import Runtime
 from tprov_kernel.lab.worker import KernelWorker
 from tprov_kernel.toolchain.places import tools_home
 
-STORIES = ["00_start_here", "01_happy_path"]
+STORIES = [
+    "00_start_here",
+    "01_happy_path",
+    "03_human_in_the_loop_signal",
+    "04_human_in_the_loop_update",
+]
 WAITING = """run = lab.start("waits", config="terraform/tcloud_admin_user")
 run.wait("awaiting_approval")"""
 FORGET = """for _name in {*dir()} - _known:

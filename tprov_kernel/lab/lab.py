@@ -282,7 +282,7 @@ class Lab:
             SettingsError: `expires` is no number of seconds that a review can wait.
         """
         return self._call(
-            self._start(
+            self.begin(
                 stack,
                 config,
                 via,
@@ -293,9 +293,10 @@ class Lab:
             )
         )
 
-    async def _start(
+    async def begin(
         self, stack: str, config: str | Path, via: Via, *, again: bool = False, **asked: Any
     ) -> Run:
+        """What `start` does, on the lab's own loop; the options that are left are `start_run`'s."""
         from tprov_kernel import runs
         from tprov_kernel.stacks import check_name
 
@@ -401,9 +402,9 @@ class Lab:
         self.runs.append(made)
         return made
 
-    def start_soon(self, stack: str, *, config: str, via: Via) -> Future[Run]:
-        """The same as `start`, for a button: returns at once; `wait` waits for it too."""
-        starting = self._runtime.submit(self._start(stack, config, via))
+    def start_soon(self, beginning: Coroutine[Any, Any, Run]) -> Future[Run]:
+        """Let a button begin a run: returns at once; `wait` waits for it too."""
+        starting = self._runtime.submit(beginning)
         self._starting.append(starting)
         return starting
 

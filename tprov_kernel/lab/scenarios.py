@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Mapping
 from concurrent.futures import Future
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tprov_kernel.errors import TprovError
+from tprov_kernel.lab.cloud_api import control_of
 from tprov_kernel.widgets.card import RunCard
 from tprov_kernel.widgets.scenarios import ScenarioRow
 
@@ -22,13 +24,20 @@ class Scenario(NamedTuple):
     name: str
     words: str
     config: str
-    via: Via
+    via: Via = "update"
+    variables: Mapping[str, Any] = {}
+    unavailable: int = 0
+    """How often the Cloud API is told to be unavailable first."""
 
 
+NAMESPACE, ADMIN = "terraform/tcloud_namespace", "terraform/tcloud_admin_user"
+ABROAD = {"regions": ["gcp-us-central1"]}
 SCENARIOS = (
-    Scenario("happy-path", "Happy path", "terraform/tcloud_namespace", "update"),
-    Scenario("signal", "Admin user, by signal", "terraform/tcloud_admin_user", "signal"),
-    Scenario("update", "Admin user, by update", "terraform/tcloud_admin_user", "update"),
+    Scenario("happy-path", "Happy path", NAMESPACE),
+    Scenario("signal", "Admin user, by signal", ADMIN, via="signal"),
+    Scenario("update", "Admin user, by update", ADMIN),
+    Scenario("abroad", "A region nobody may use", NAMESPACE, variables=ABROAD),
+    Scenario("bad-minute", "API failure", NAMESPACE, unavailable=3),
 )
 
 
@@ -45,9 +54,17 @@ class Scenarios:
 
     def _start(self, name: str) -> RunCard | None:
         chosen = self._by_name[name]
-        starting = self._lab.start_soon(name, config=chosen.config, via=chosen.via)
+        starting = self._lab.start_soon(self._begin(chosen))
         starting.add_done_callback(self._started)
         return None
+
+    async def _begin(self, chosen: Scenario) -> Run:
+        if chosen.unavailable:
+            control = control_of(self._lab.settings.cloud)
+            await control.fail("GetAccount", "UNAVAILABLE", times=chosen.unavailable)
+        return await self._lab.begin(
+            chosen.name, chosen.config, chosen.via, variables=chosen.variables
+        )
 
     def _started(self, starting: Future[Run]) -> None:
         try:
