@@ -231,6 +231,29 @@ async def test_a_killed_and_terminated_run_is_picked_up_by_the_next(
         await is_made_once(platform, "next")
 
 
+async def test_what_the_configuration_no_longer_has_is_named(
+    platform: Platform, control: StandinControl, tmp_path: Path
+) -> None:
+    """Cut off, then written anew under another address: it cannot be taken over, so it is told."""
+    other = tmp_path / "other"
+    other.mkdir()
+    for file in NAMESPACE.glob("*.tf"):
+        text = file.read_text().replace("_namespace.this", "_namespace.other")
+        text = text.replace('"temporalcloud_namespace" "this"', '"temporalcloud_namespace" "other"')
+        (other / file.name).write_text(text.replace("[var.name_prefix,", '["moved",'))
+    client = await platform.client()
+    async with platform.worker(client, task_queue="moved") as settings:
+        async with in_the_middle(platform, client, control, "moved") as handle:
+            await handle.terminate()
+            (await terraform_of(platform, "moved")).kill()
+            again = await start(client, settings, platform, "moved", other)
+            view = await until(client, again, lambda v: v.closed)
+        assert view.status == Status.FAILED
+        assert "An apply that was cut off made" in view.failure
+        assert f"has no {NAMESPACE_ADDRESS[0]} any more" in view.failure
+        assert view.remedy.startswith("Remove it")
+
+
 async def test_a_destroy_finds_what_was_cut_off(
     platform: Platform, control: StandinControl
 ) -> None:

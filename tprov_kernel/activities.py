@@ -234,7 +234,9 @@ class Activities:
             creates = reconcile.planned_creates(plan)
             existing, absent = await patiently(lambda: reconcile.look_up(creates, self._cloud))
             known = {found.id for found in settled.foreign}
-            existing = settled.foreign + [found for found in existing if found.id not in known]
+            # A destroy takes away what the state has; what it cannot take over does not hold it up.
+            open_questions = settled.foreign if job.action == "provision" else []
+            existing = open_questions + [found for found in existing if found.id not in known]
             scrub = redacted.scrubber.text
             return PlanResult(
                 has_changes=planned.has_changes,
@@ -290,7 +292,7 @@ class Activities:
                 return RecoverResult(
                     finished=True, story=["The journal proves that Terraform finished this plan."]
                 )
-            settled = await self._settle(bench)
+            settled = await self._settle(bench, plan=job.plan.file_digest)
             nothing = [] if mine else ["The apply had not begun on this machine."]
             return RecoverResult(
                 finished=False,
@@ -406,7 +408,7 @@ class Activities:
     def _unseal(self, sealed: str) -> bytes:
         return self._keys.unseal(sealed, kind="journal")
 
-    async def _settle(self, bench: _Bench) -> _Settled:
+    async def _settle(self, bench: _Bench, *, plan: str = "") -> _Settled:
         """Take into the state what applies that were cut off had made, and is provably ours.
 
         Nothing is changed at the Cloud. The same before a first plan and after a crash.
@@ -416,7 +418,7 @@ class Activities:
         if not attempts:
             return _Settled()
         await self._preflight(bench)
-        ours, foreign = await reconcile.left_behind(attempts, in_state, self._cloud)
+        ours, foreign = await reconcile.left_behind(attempts, in_state, self._cloud, plan=plan)
         scrub = Scrubber(self._given_secrets(bench.terraform.directory, bench.given)).text
         story = [f"{attempts[-1].ending}; {len(in_state)} resources are in the state."]
         adopted: dict[str, str] = {}

@@ -604,7 +604,10 @@ class RecoverResult:
     @property
     def remedy(self) -> str:
         """What the person does about it."""
-        return "Import them into the state, or remove them; then have the run look again: recheck."
+        return (
+            "Remove each of them, or import it into the state; then have the run look again:"
+            " `tprov recheck`."
+        )
 
 
 # --- the result ------------------------------------------------------------------------------

@@ -132,9 +132,16 @@ async def _find(kind: str, name: str, cloud: CloudClient) -> CloudObject | None:
 
 
 async def left_behind(
-    attempts: Sequence[Attempt], in_state: Collection[str], cloud: CloudClient
+    attempts: Sequence[Attempt], in_state: Collection[str], cloud: CloudClient, *, plan: str = ""
 ) -> tuple[list[ExistingObject], list[ExistingObject]]:
     """Look up what applies that were cut off were to create, and the state lacks.
+
+    Args:
+        attempts: The applies.
+        in_state: Addresses in the state.
+        cloud: Where to look.
+        plan: Digest of the plan that is recovered. What others have made meanwhile under a name
+            that only an older plan wanted is nobody's question.
 
     Returns:
         What is provably ours and can be taken over, and what only a person can settle.
@@ -146,8 +153,10 @@ async def left_behind(
         keys = {a: named for a, named in missing.items() if named[0] == API_KEY}
         existing, _ = await look_up(missing, cloud)
         for found in existing:
-            target = ours if is_ours(found, attempt) else open_questions
-            target[found.id] = found
+            if is_ours(found, attempt):
+                ours[found.id] = found
+            elif attempt.plan == plan:
+                open_questions[found.id] = found
         for address, (kind, name) in keys.items():
             for key in await cloud.find_api_keys(name):
                 found = _existing(address, kind, name, key)

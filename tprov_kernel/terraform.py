@@ -399,6 +399,8 @@ class Terraform:
         done = await self._run(import_args(address, id), timeout=600)
         if done.returncode != 0:
             said = _tail(done.stderr)
+            if "does not exist in the configuration" in said:
+                raise ConfigurationError(f"The configuration has no {address} any more.")
             kind = TerraformFailed if _TRANSIENT.search(said) else ConfigurationError
             raise kind(self._scrub(f"terraform import of {address} failed: {said}"))
 

@@ -34,6 +34,7 @@ with workflow.unsafe.imports_passed_through():
         Carried,
         Decision,
         DecisionInput,
+        ExistingObject,
         InitJob,
         InitResult,
         InterruptInput,
@@ -191,15 +192,7 @@ class ProvisionInfraWorkflow:
         plan = self._plan = await self._plan_until_mended()
         self._set_status(Status.PLANNED)
         if plan.existing:
-            found = plan.existing[0]
-            why = f"; {found.why}" if found.why else ""
-            raise ApplicationError(
-                f"{found.address} would create {found.name!r}, which exists already"
-                f" (id {found.id}) and is not in this stack's state{why}.",
-                "Choose another name, remove it, or import it into the state.",
-                type="AlreadyExists",
-                non_retryable=True,
-            )
+            raise _already_exists(plan.existing[0])
         return plan
 
     async def _plan_until_mended(self) -> PlanResult:
@@ -644,6 +637,22 @@ _NOTHING_DONE = frozenset(
 
 _FOR_A_PERSON = frozenset({"PolicyError", "TooLarge", "OutcomeUnknown"})
 """Errors that a person can mend while the run waits."""
+
+
+def _already_exists(found: ExistingObject) -> ApplicationError:
+    if found.why:
+        message = (
+            f"An apply that was cut off made {found.name!r} (id {found.id}) as {found.address}, and"
+            f" it is not in this stack's state: {found.why}."
+        )
+        remedy = "Remove it, then start again."
+    else:
+        message = (
+            f"{found.address} would create {found.name!r}, which exists already"
+            f" (id {found.id}) and is not in this stack's state."
+        )
+        remedy = "Choose another name, remove it, or import it into the state."
+    return ApplicationError(message, remedy, type="AlreadyExists", non_retryable=True)
 
 
 def _refused(why: str) -> ApplicationError:
