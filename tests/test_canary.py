@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import nbformat
+import psutil
 import pytest
 from nbclient import NotebookClient
 from temporalio.client import Client
@@ -246,7 +247,10 @@ async def test_no_secret_rests_or_shows_where_it_does_not_belong(scene: Scene) -
         scene.canaries["token"] = state["outputs"]["token"]["value"]
         await asyncio.to_thread(_look_at_everything, scene)
 
-    assert {"terraform", "opa"} <= processes.names, processes.names
+    for process in psutil.Process().children(recursive=True):  # the services
+        processes.look_at(process)
+    assert {"terraform", "opa", "temporal"} <= processes.names, processes.names
+    assert any("payloads.server" in name for name in processes.names), processes.names
     assert _unneeded(processes.seen) == {}
     assert _at_rest(scene) == {}
     assert _shown(scene) == {}
@@ -294,7 +298,9 @@ run.wait("applied", timeout=90)
 ---
 run.plan(); run.policy(); run.payloads(9); run.events()
 ---
-run.timeline(); run.decisions(); lab.cloud()
+run.timeline(); run.decisions(); lab.cloud(); lab.keys(); lab.connection()
+---
+lab.payload_view(run, "terraform_plan")
 ---
 print(run.outputs, run.view, lab.settings, lab.key_ring)
 ---
@@ -332,6 +338,7 @@ def test_a_notebook_keeps_no_secret(tmp_path: Path) -> None:
     said = json.dumps(notebook)
     assert "stack-seen: applied after" in said
     assert "application/vnd.jupyter.widget-view+json" in said
+    assert "Decoded by the codec server" in said
 
     canaries["api key"] = next(home.glob("private/*/standin.key")).read_text().strip()
     state = json.loads(next(home.glob("private/*/stacks/**/terraform.tfstate")).read_text())
