@@ -37,6 +37,9 @@ WIDTH = 44
 CUT = 36
 """Characters of a long text that are shown."""
 
+COUNTED = 200
+"""Characters from which on people are told how long a text is."""
+
 BYTES = 208
 """Bytes of a payload that are shown as they are stored."""
 
@@ -258,7 +261,8 @@ def _read(payload: Payload) -> str:
 def _readable(value: Any, indent: str = "") -> str:
     """JSON in which what fits on a line stands on one, and a long text is cut."""
     if isinstance(value, str) and len(value) > CUT + 20:
-        value = f"{value[:CUT]}… ({len(value):,} characters)"
+        told = f" ({len(value):,} characters)" if len(value) > COUNTED else ""
+        value = f"{value[:CUT]}…{told}"
     line = json.dumps(value, ensure_ascii=False)
     if not isinstance(value, dict | list) or len(line) <= WIDTH:
         return line

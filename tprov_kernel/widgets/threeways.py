@@ -45,7 +45,7 @@ def ways_html(ways: Ways, ink: Ink) -> str:
     every = (ways.stored, ways.shown, ways.decoded)
     heads = "".join(
         f"<th{ink('th third')}>{esc(way.title)}<br>"
-        f"<span{ink('code muted')}>{esc(way.source)}</span></th>"
+        f"<span{ink('code muted wrap')}>{esc(way.source)}</span></th>"
         for way in every
     )
     cells = "".join(
