@@ -293,12 +293,13 @@ class Activities:
                     finished=True, story=["The journal proves that Terraform finished this plan."]
                 )
             settled = await self._settle(bench, plan=job.plan.file_digest)
-            nothing = [] if mine else ["The apply had not begun on this machine."]
+            if not mine:
+                story = ["The apply had not begun on this machine.", *settled.story]
+            else:
+                nothing = f"{mine[-1].ending}; the state lacks nothing that it was to create."
+                story = settled.story or [nothing]
             return RecoverResult(
-                finished=False,
-                adopt=settled.adopted,
-                foreign=settled.foreign,
-                story=[*nothing, *settled.story],
+                finished=False, adopt=settled.adopted, foreign=settled.foreign, story=story
             )
 
     @activity.defn
@@ -420,7 +421,10 @@ class Activities:
         await self._preflight(bench)
         ours, foreign = await reconcile.left_behind(attempts, in_state, self._cloud, plan=plan)
         scrub = Scrubber(self._given_secrets(bench.terraform.directory, bench.given)).text
-        story = [f"{attempts[-1].ending}; {len(in_state)} resources are in the state."]
+        held = "1 resource is" if len(in_state) == 1 else f"{len(in_state)} resources are"
+        story = [f"{attempts[-1].ending}; {held} in the state."]
+        if not (plan or ours or foreign):  # recovery has told it already, or there is no news
+            return _Settled()
         adopted: dict[str, str] = {}
         for found in ours:
             what = f"{found.type} {found.name!r} exists ({found.id}) but is not in the state"

@@ -205,7 +205,12 @@ def _recoveries(items: Iterable[Recovered]) -> Iterator[str]:
         for address, id_ in item.adopted.items():
             yield f"  taken over as ours: {_code(address)} ({_code(id_)})"
         for found in item.foreign:
-            yield f"  not proven ours: {_text(found.type)} {_code(found.name)} ({_code(found.id)})"
+            named = f"{_text(found.type)} {_code(found.name)} ({_code(found.id)})"
+            yield (
+                f"  left to a person: {named}, {_text(found.why)}"
+                if found.why
+                else (f"  not proven ours: {named}")
+            )
 
 
 # --- Markdown --------------------------------------------------------------------------------
