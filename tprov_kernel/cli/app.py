@@ -12,6 +12,7 @@ from typing import Any
 import typer
 
 from tprov_kernel.cli import (
+    breaking_commands,
     cloud_commands,
     key_commands,
     notebook_commands,
@@ -24,6 +25,7 @@ from tprov_kernel.cli.base import app
 
 __all__ = [
     "app",
+    "breaking_commands",
     "cloud_commands",
     "key_commands",
     "notebook_commands",

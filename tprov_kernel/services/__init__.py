@@ -10,6 +10,7 @@ a time, and nothing of it outlives that process.
     home.py      the data directory: lock, owner, reset
     ports.py     which ports
     answers.py   does a service answer?
+    wishes.py    stop or start one, from any process
     local.py     settings, and a terminal's environment
 """
 

@@ -4,6 +4,7 @@
 services.lock        flock, held by the owner and by its guard until every child is gone
 services.json        where the services are, while all of them answered when opened
 ports.json           the ports of last time, taken again when free
+processes.json       which process each service is; wishes.json: which is to stop or start
 temporal.db          the Temporal server's database
 standin.db           the stand-in's; its key is in standin.key
 keys.json            the key ring
@@ -43,7 +44,7 @@ KEYS = ("keys.json", "standin.key")
 
 _OURS = (
     *("services.json", "ports.json", "logs", "stacks", "private", "jupyter", "bin", "audits"),
-    "policies",
+    *("policies", "processes.json", "wishes.json"),
 )
 _OUR_FILES = ("temporal.db*", "standin.db*", "terraform.rc*", "keys.json*", "standin.key*")
 _OPENED_BY = {"up": "`tprov up`", "lab": "`tprov lab`", "notebook": "a notebook's kernel"}

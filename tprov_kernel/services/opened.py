@@ -11,7 +11,7 @@ from pathlib import Path
 
 from tprov_kernel.errors import ServiceError
 from tprov_kernel.process import Child, Ending, Guard
-from tprov_kernel.services import answers
+from tprov_kernel.services import answers, wishes
 from tprov_kernel.services import home as homes
 from tprov_kernel.services.home import Kind, Lock, ServicesInfo
 from tprov_kernel.services.ports import as_json, choose, holder, is_answered, is_taken, remember
@@ -49,6 +49,7 @@ class Services:
         self._info: ServicesInfo | None = None
         self._closed = False
         self._starting = asyncio.Lock()
+        self._obeying: asyncio.Task[None] | None = None
 
     @property
     def info(self) -> ServicesInfo:
@@ -70,6 +71,13 @@ class Services:
         """A service's process id, which is that of its group; 0 when it was not started."""
         child = self._service(name).child
         return child.pid if child is not None else 0
+
+    def pids(self) -> dict[str, int]:
+        """Process id of each service, 0 for one that does not run."""
+        return {
+            name: service.child.pid if service.child is not None and service.runs else 0
+            for name, service in self._services.items()
+        }
 
     def watch(self, listener: Callable[[str, str], None]) -> None:
         """Call `listener` with a service's name and a sentence when it ended by itself."""
@@ -112,6 +120,8 @@ class Services:
         if self._closed:
             return
         self._closed = True
+        if self._obeying is not None:
+            self._obeying.cancel()
         try:
             with suppress(OSError):
                 self._lock.yield_up()
@@ -235,6 +245,7 @@ async def open_services(
         homes.write_json(home / "ports.json", as_json(ports))
         homes.write_info(home, info)
         services._info = info
+        services._obeying = asyncio.create_task(wishes.obey(home, services))
     except BaseException:
         await services.close()
         raise
