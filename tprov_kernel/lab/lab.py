@@ -36,11 +36,13 @@ if TYPE_CHECKING:
     from temporalio.worker import Worker
 
     from tprov_kernel.cloud import CloudObject
+    from tprov_kernel.lab.chaos import Chaos
     from tprov_kernel.lab.cloud_api import CloudApi
     from tprov_kernel.lab.desk import Via
     from tprov_kernel.lab.looks import WebUI
     from tprov_kernel.lab.run import Run
     from tprov_kernel.lab.scenarios import Scenarios
+    from tprov_kernel.lab.script import PlainScript
     from tprov_kernel.lab.table import RunsTable
     from tprov_kernel.lab.worker_process import WorkerProcess
     from tprov_kernel.observe import RunView
@@ -84,6 +86,7 @@ class Lab:
         self._runtime = Runtime()
         self._worker = KernelWorker(self._runtime, tell=lambda said: self._tell("worker", said))
         self._process: WorkerProcess | None = None
+        self._chaos: Chaos | None = None
         self._services: Services | None = None
         self._report: Callable[[Any], None] = _reporter()
         self._tables: dict[str, RunsTable] = {}
@@ -236,6 +239,14 @@ class Lab:
         self._worker.stop()
         return self._process
 
+    def chaos(self) -> Chaos:
+        """A panel that breaks things for real: worker process, Terraform, server, Cloud API."""
+        from tprov_kernel.lab.chaos import Chaos
+
+        if self._chaos is None:
+            self._chaos = Chaos(self, runtime=self._runtime, process=lambda: self._process)
+        return self._chaos
+
     @property
     def worker_runs(self) -> bool:
         """Whether this notebook's worker polls, in the kernel or in a process of its own."""
@@ -344,6 +355,25 @@ class Lab:
         copy_configuration(original, target)
         return Path(os.path.relpath(target))
 
+    def script(self, config: str, commands: str) -> PlainScript:
+        """Give a plain script for a fresh copy of a configuration: Terraform without a workflow.
+
+        Args:
+            config: The root module's directory.
+            commands: What the shell is told there.
+
+        Raises:
+            ConfigurationError: The directory is no configuration.
+        """
+        from tprov_kernel import runs
+        from tprov_kernel.lab.script import make_script
+
+        original = runs.resolve_directory(config, root=self.settings.root)
+        return make_script(original, commands, notebook=self.place.name, **self._means())
+
+    def _means(self) -> dict[str, Any]:
+        return {"settings": self.settings, "runtime": self._runtime, "guard": self._guard}
+
     async def _free_stack(self, stack: str) -> str:
         """The first of stack, stack-2, ... that is open (here it is) or holds nothing."""
         from tprov_kernel import runs
@@ -445,6 +475,7 @@ class Lab:
         for run in self.runs:
             if not run.status.is_final:
                 print(run.wait_until_closed())
+        self._tidy_scripts()
         held = self.leftovers()
         if not held:
             print("There is nothing to tidy up: no stack of this notebook holds an object.")
@@ -455,6 +486,15 @@ class Lab:
         for stack, run in destroys:
             run.wait("destroyed", timeout=300)
             print(f"{stack}: destroyed.")
+
+    def _tidy_scripts(self) -> None:
+        from tprov_kernel.lab.script import scripts
+
+        for script in scripts(notebook=self.place.name, **self._means()):
+            there = {o.name: o.id for o in self._call(self._cloud_objects())}
+            if script.name in there:
+                print(f"{script.name}, left by a plain script: it is imported and destroyed.")
+            script.tidy_up(there.get(script.name, ""))
 
     def leftovers(self) -> dict[str, list[str]]:
         """What this notebook's stacks hold: name to the addresses in its state."""
