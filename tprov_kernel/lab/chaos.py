@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import psutil
 
 from tprov_kernel.errors import ServiceError, TprovError
+from tprov_kernel.lab.cloud_api import control_of
 from tprov_kernel.lab.output import Words
 from tprov_kernel.lab.runtime import Runtime
 from tprov_kernel.services import wishes
@@ -249,15 +250,7 @@ class Chaos:
         )
 
     def _control(self) -> StandinControl:
-        from tprov_kernel.standin.control import StandinControl
-
-        there = self._lab.settings.cloud
-        if not there.is_stand_in:
-            raise ServiceError(
-                "The real Temporal Cloud cannot be told to fail.",
-                remedy="Open the lab without a remote target.",
-            )
-        return StandinControl(there.endpoint, there.api_key)
+        return control_of(self._lab.settings.cloud)
 
     # --- the panel ---------------------------------------------------------------------------
 
@@ -391,6 +384,7 @@ def _until(times: int | None) -> str:
 
 def _fault(fault: dict[str, Any]) -> str:
     which, until = fault["method"], _until(fault["times"])
+    often = f", one call in {fault['every']}" if fault["every"] > 1 else ""
     does = {
         "fail": f"answers {fault['code']}",
         "slow": f"takes {fault['seconds']:g} s longer",
@@ -398,4 +392,4 @@ def _fault(fault: dict[str, Any]) -> str:
         "hold": "is begun and not finished",
         "doom": "fails after it was begun",
     }[fault["what"]]
-    return f"{'Every call' if which == '*' else which} {does} {until}."
+    return f"{'Every call' if which == '*' else which} {does} {until}{often}."
