@@ -146,13 +146,20 @@ run = lab.start("broken", config="terraform/tcloud_namespace")"""
 def test_a_stopped_worker_is_said_wherever_one_looks(opened: Kernel) -> None:
     """In the panel, when everybody is asked, and on the card: with what starts it again."""
     assert opened.run("lab.stop_worker()").status == "ok"
-    for look in (SET_UP, "lab.check()"):
+    for look in ("lab.show()", "lab.check()"):
         assert "Start it again with lab.restart_worker()" in opened.run(look).text
     opened.run('run = lab.start("stands", config="terraform/tcloud_namespace")')
     opened.wait_for("run.view.contact.pollers == 0")
     opened.run("run.card()")
     assert opened.value("'lab.restart_worker()' in str(run.as_card().widget.children[3].value)")
-    assert opened.run("lab.restart_worker()\nrun.wait()").text.startswith("stack-stands: applied")
+    cell = opened.run("run.wait()")
+    assert is_one_sentence(cell)
+    assert "nobody polls its task queue. Give it a worker, lab.restart_worker()" in cell.text
+    cell = opened.run(SET_UP)
+    assert cell.text.startswith(
+        "✓ Your lab is open already: its worker was stopped, and runs again"
+    )
+    assert opened.run("run.wait()").text.startswith("stack-stands: applied")
 
 
 class Dying:

@@ -40,7 +40,8 @@ def open_lab(
     """Open a small cloud platform in this kernel, or show the one that is open already.
 
     Starts, or attaches to, the Temporal server, the codec server and the Cloud API stand-in, and
-    runs a worker in this kernel. Running it again changes nothing, and says so.
+    runs a worker in this kernel. Running it again changes nothing, and says so; a worker that was
+    stopped runs again.
 
     Args:
         notebook: The notebook's name, where the front end does not tell; names the data directory
@@ -67,7 +68,11 @@ def open_lab(
                 f"The lab of this kernel is open with target {lab.settings.target!r}.",
                 remedy="Restart the kernel to open it with another one.",
             )
-        lab.show(title="Your lab is open already: nothing was changed")
+        title = "Your lab is open already: nothing was changed"
+        if not lab.worker_runs:
+            lab.restart_worker()
+            title = "Your lab is open already: its worker was stopped, and runs again"
+        lab.show(title=title)
         print(why, end="\n" if why else "")
         return lab
     if notebook:

@@ -44,6 +44,12 @@ FIRST = 1.0
 NEWS = 5.0
 """Seconds to wait for what has happened already to be heard of."""
 
+LOOK_FOR_WORKERS = 2.0
+"""Seconds between two looks for a worker, while a cell waits."""
+
+ALONE = 10.0
+"""Seconds without any worker after which a cell waits no more."""
+
 TICK = 0.5
 """Seconds between two looks at the clock, while a run is open."""
 
@@ -440,13 +446,34 @@ class Run:
             waits = view.status == Status.AWAITING_APPROVAL and wanted is not Status.EXPIRED
             return waits and view.review is not None and view.review.digest not in self._asked
 
-        while self._headless:
-            view = self._wait_for(lambda v: is_it(v) or asks(v), deadline)
-            if view is None or is_it(view) or view.review is None:
+        lonely = 0.0
+        while (now := monotonic()) < deadline:
+            look = min(deadline, now + LOOK_FOR_WORKERS)
+            view = self._wait_for(lambda v: is_it(v) or (self._headless and asks(v)), look)
+            if view is not None and is_it(view):
                 return view
-            self._asked.add(view.review.digest)
-            self._press(view, deny=wanted is Status.REJECTED)
-        return self._wait_for(is_it, deadline)
+            if view is not None and view.review is not None:
+                self._asked.add(view.review.digest)
+                self._press(view, deny=wanted is Status.REJECTED)
+            if self._headless and self._view is not None and self._view.repair is not None:
+                broken = self._view.repair
+                raise NotReached(
+                    f"{self.workflow_id} waits for a person to mend something: {broken.failure}",
+                    remedy=broken.remedy,
+                )
+            lonely = (lonely or now) if self._runtime.call(self._is_alone()) else 0.0
+            if lonely and now - lonely > ALONE:
+                raise NotReached(
+                    f"{self.workflow_id} is {self.status.words}, and nobody polls its task queue.",
+                    remedy="Give it a worker, `lab.restart_worker()`, and run this cell again.",
+                )
+        return None
+
+    async def _is_alone(self) -> bool:
+        """Whether no worker is there; a server that does not answer is not asked twice."""
+        with suppress(TprovError):
+            return await self._nobody_polls()
+        return False
 
     def _press(self, view: RunView, *, deny: bool) -> None:
         card = self.as_card()
