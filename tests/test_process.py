@@ -303,6 +303,34 @@ class TestEnding:
         assert done.stdout.split() == [b"up", b"SIGINT", b"SIGTERM"]
         assert not alive(number_in(tmp_path / "plugin"))
 
+    async def test_who_has_no_patience_kills_at_once(
+        self, guard: Guard, env: dict[str, str], tmp_path: Path
+    ) -> None:
+        """Told so during the grace: SIGKILL to the program and what it has started."""
+        program = python(
+            PLUGIN
+            + """
+    signal.signal(signal.SIGINT, lambda *_: print("SIGINT"))
+    print("up")
+    while True:
+        time.sleep(60)
+"""
+        )
+        interrupt, kill = asyncio.Event(), asyncio.Event()
+        done = await run(
+            guard,
+            program,
+            cwd=tmp_path,
+            env=env,
+            interrupt=interrupt,
+            kill=kill,
+            on_line=lambda line: kill.set() if line == "SIGINT" else interrupt.set(),
+            ending=Ending(interrupt=3600),
+        )
+        assert done.returncode == -signal.SIGKILL
+        assert done.stdout.split() == [b"up", b"SIGINT"]
+        assert not alive(number_in(tmp_path / "plugin"))
+
     async def test_too_slow_is_a_sentence(
         self, guard: Guard, env: dict[str, str], tmp_path: Path
     ) -> None:
