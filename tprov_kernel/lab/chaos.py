@@ -159,7 +159,10 @@ class Chaos:
         pid = self._call(wishes.stop(self._home("Temporal server"), "temporal"))
         if not pid:
             return self._tell("The Temporal server did not run: nothing was done.")
-        return self._tell(f"The Temporal server (process {pid}) was stopped. Its data stays.")
+        others = " Every notebook of this JupyterLab is without it." * self._lab.place.attached
+        return self._tell(
+            f"The Temporal server (process {pid}) was stopped. Its data stays.{others}"
+        )
 
     def start_server(self) -> Words:
         """Start the Temporal server again, on the same ports; every run is as it was.
