@@ -42,7 +42,7 @@ from tprov_kernel.messages import (
     Verdict,
     progress_of,
 )
-from tprov_kernel.observe import Repair, RunView, Span, StepName, StepState
+from tprov_kernel.observe import RECOVERY, Repair, RunView, Span, StepName, StepState
 
 STUCK_AFTER = 1.5
 """Seconds that a task may wait for a worker before people are told."""
@@ -333,7 +333,8 @@ class Fold:
         started, attempt = self._began.get(scheduled, (at, 1))
         step = self.view.step(name)
         spans = _before(step.spans, started)
-        kind = Span(kind="failed" if failed else "ok", start=started, end=at, note=failed)
+        note = failed or (RECOVERY if activity == "recover_apply" else "")
+        kind = Span(kind="failed" if failed else "ok", start=started, end=at, note=note)
         self._step(
             name,
             state="failed" if failed else well,

@@ -19,6 +19,10 @@ STEPS: tuple[StepName, ...] = ("init", "plan", "policy", "approval", "apply", "o
 StepState = Literal["waiting", "running", "retrying", "asking", "done", "failed", "skipped"]
 
 
+RECOVERY = "recovery"
+"""Note of the stretch in which a cut-off apply was looked into: no attempt to apply."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Span:
     """A stretch of time on the timeline: one attempt, or one wait.

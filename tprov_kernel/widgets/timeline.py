@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
-from tprov_kernel.observe import RunView, Span, StepView
+from tprov_kernel.observe import RECOVERY, RunView, Span, StepView
 from tprov_kernel.widgets import style
 from tprov_kernel.widgets.words import between, duration, esc, step_title
 
@@ -117,6 +117,10 @@ def _told(step: StepView, end: datetime) -> str:
 
 def _attempts(step: StepView) -> str:
     """'attempt 3 of 3, waits 1 s, 2 s', 'done 2 times': what the row's bars and dots mean."""
+    if any(
+        span.note == RECOVERY for span in step.spans
+    ):  # an apply is not tried again: what it left is looked into
+        return RECOVERY
     earlier = [n for n, span in enumerate(step.spans[:-1]) if span.kind == "ok"]
     spans = step.spans[earlier[-1] + 1 :] if earlier else step.spans
     last = spans[-1].kind
