@@ -64,6 +64,9 @@ def test_a_script_killed_at_the_worst_moment_leaves_an_orphan(opened: Kernel) ->
     opened.run("chaos.mend_cloud()")
     name = opened.value("script.name")
     assert namespaces(opened, "script-") == [name]
+    assert opened.value(
+        "[o.state for o in lab._call(lab._cloud_objects()) if 'script' in o.id]"
+    ) == ["active"], "what was held is finished when it says so"
     assert "No state file" in opened.run("script.run('terraform state list')").text
     assert "exists already" in " ".join(opened.run("script.run()").text.split())
     assert name in opened.run("lab.tidy_up()").text
@@ -92,6 +95,13 @@ def test_worker_and_terraform_killed_by_button_and_the_run_goes_on(opened: Kerne
     opened.run("run.wait()", seconds=90)
     assert opened.value("run.status.value") == "applied"
     assert opened.value("run.view.step('apply').state") == "done"
+    opened.run(
+        "from datetime import UTC, datetime\n"
+        "from tprov_kernel.widgets.timeline import timeline_words"
+    )
+    drawn = opened.value("timeline_words(run.view, now=datetime.now(UTC))")
+    assert "recovery" in drawn
+    assert "attempt" not in drawn, "an apply is not tried again"
     assert len(namespaces(opened, "tprov-")) == 1
     opened.run("lab.restart_worker()")
     assert f"In this kernel (process {opened.pid})" in opened.run("print(chaos.words)").text

@@ -227,8 +227,16 @@ class Chaos:
         Raises:
             ServiceError: The API is not a stand-in.
         """
-        self._call(self._control().mend())
+        self._call(self._mend())
         return self._tell("The Cloud API is well again; what it held back is finished.")
+
+    async def _mend(self) -> None:
+        control = self._control()
+        await control.mend()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(HELD_WITHIN):
+                while (await control.status())["open"]:  # noqa: ASYNC110 (another process has it)
+                    await asyncio.sleep(0.05)
 
     def wait_until_held(self) -> Words:
         """Wait until the Cloud API has begun what `hold_cloud` asked it not to finish.
