@@ -152,7 +152,7 @@ async def test_a_second_press_kills(platform: Platform, control: StandinControl)
             terraform = await terraform_of(platform, "stop-2")
             plugins = terraform.children()
             terraform.suspend()  # deaf to SIGINT; ten seconds of grace begin
-            await runs.interrupt(handle)
+            await handle.execute_update("interrupt")  # as the temporal command does, without a name
             assert "killed" in await runs.interrupt(handle)
             async with asyncio.timeout(8):
                 while terraform.is_running():  # noqa: ASYNC110 (another process makes it true)
