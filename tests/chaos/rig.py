@@ -153,7 +153,7 @@ class Rig:
     async def play(self, cell: Cell, seed: str) -> Played:
         """Play a cell on a new stack; the same seed gives the same delays."""
         began = time.monotonic()
-        for attempt in range(1, 6):
+        for attempt in range(1, 11):
             # A string: the same in every process.
             chance = random.Random(f"{seed} {cell} {attempt}")
             played = Played(cell, seed, tries=attempt)
@@ -335,6 +335,7 @@ class Act:
                 program, longest = await self._created(), 0.5
         if self.cell.target == "provider":
             program = await self._plug_in(program)
+            longest = min(longest, 0.08)  # a plan starts several, each for a moment
         delay = self.chance.uniform(0, longest)
         self.told = f"{delay:.3f} s into it"
         await asyncio.sleep(delay)
