@@ -195,3 +195,18 @@ def test_what_comes_of_a_decision_comes_back_at_the_button(opened: Kernel) -> No
     opened.run("old.click()")
     assert "Nothing waits for a decision: nothing was sent." in opened.value("words()")
     assert opened.value("[s.note for s in run.view.steps if s.name == 'approval']") == ["denied"]
+
+
+def test_an_apply_is_interrupted_by_the_button(opened: Kernel) -> None:
+    """Terraform saves its state; what it had made at the Cloud is taken over, and it is one."""
+    opened.run("chaos = lab.chaos()\nchaos.hold_cloud()")
+    opened.run('run = lab.start("stopped", config="terraform/tcloud_namespace")\nrun.card()')
+    opened.run("chaos.wait_until_held()\nbox = run.as_card().again")
+    opened.wait_for("box.widget.layout.display != 'none' and not box.interrupt.layout.display")
+    opened.run("box.interrupt.click()")
+    opened.wait_for("'asked to stop' in box._answer.value")
+    opened.run("chaos.mend_cloud()")
+    assert "applied" in opened.run("run.wait()").text, "nothing was left to do"
+    assert "asked to stop the apply" in opened.value("' '.join(run.view.story)")
+    assert opened.value("len(lab.leftovers()['stopped'])") == 1
+    assert is_one_sentence(opened.run("run.interrupt()")), "nothing is at work any more"

@@ -214,8 +214,8 @@ def offered(card: RunCard) -> set[str]:
     box = card.again
     if box.widget.layout.display == "none":
         return set()
-    both = (box.plan_again, box.check_again)
-    return {b.description for b in both if b.layout.display != "none"}
+    every = (box.plan_again, box.check_again, box.try_now, box.interrupt)
+    return {b.description for b in every if b.layout.display != "none"}
 
 
 def test_a_directory_that_moved_on_is_said_with_a_button() -> None:
@@ -235,7 +235,24 @@ def test_a_directory_that_moved_on_is_said_with_a_button() -> None:
     card.show_ground(ground(views.asking(), moved=""))
     assert offered(card) == set(), "it is as it was again"
     card.show_ground(ground(views.asking()))
+    card.show(views.applied())
+    assert offered(card) == set()
+
+
+def test_a_long_apply_may_be_interrupted() -> None:
+    """Not one that is over in a moment; what comes of it is said at the button."""
+    wanted: list[Again] = []
+    card, clock = made(again=wanted.append)
+    clock.now = views.at(62)
     card.show(views.applying())
+    assert offered(card) == set(), "it has been at work for less than two seconds"
+    card.tick(views.at(72))
+    assert offered(card) == {"Interrupt"}
+    card.again.interrupt.click()
+    assert wanted == ["interrupt"]
+    card.answer_again("Terraform is asked to stop.", refused=False)
+    assert "Terraform is asked to stop." in said(card)
+    card.show(views.applied())
     assert offered(card) == set()
 
 

@@ -61,7 +61,7 @@ class Desk:
         self._runtime.submit(self._answer_decision(verb, reason, review))
 
     def on_again(self, what: Again) -> None:
-        """A click on 'Plan again' or 'Check again'; returns at once."""
+        """A click on 'Plan again' and its like; returns at once."""
         self._runtime.submit(self._answer_again(what))
 
     async def decide(self, verb: Verb, reason: str, review: str) -> str:
@@ -82,7 +82,8 @@ class Desk:
         """Plan again, or take the step again that had to be mended; what the run answers.
 
         Args:
-            what: ``replan``, ``recheck``, or ``retry``: a step that waits for its next attempt.
+            what: ``replan``, ``recheck``, ``retry`` (a step that waits for its next attempt), or
+                ``interrupt`` (the apply that is at work).
             variables: For a re-plan; default are those that were asked for last.
 
         Raises:
@@ -92,6 +93,8 @@ class Desk:
         async with self._one_at_a_time:
             if what == "recheck":
                 return await runs.recheck(self.handle)
+            if what == "interrupt":
+                return await runs.interrupt(self.handle)
             if what == "retry":
                 return await retry_now(self._client, self.handle)
             request, _ = await runs.request_of(self._client, self.handle)

@@ -329,6 +329,16 @@ class Run:
         taken = self.view.decisions
         show_html(decisions_html(taken), decisions_words(taken))
 
+    def interrupt(self) -> Words:
+        """Stop the apply that is at work, as the button does; called once more, kill it.
+
+        What Terraform had made is taken over, and a person is asked whether to do the rest.
+
+        Raises:
+            DecisionRefused: No apply is at work.
+        """
+        return Words(self._runtime.call(self._desk.again("interrupt")))
+
     def cancel(self) -> None:
         """Ask the run to stop; a Terraform at work is interrupted."""
         self._runtime.call(self._handle.cancel(), timeout=10)

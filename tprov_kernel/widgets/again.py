@@ -1,4 +1,4 @@
-"""The box that offers to plan, to judge or to try again, where a run waits for that."""
+"""The box that offers to plan, to judge or to try again, or to stop an apply, where that helps."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tprov_kernel.widgets.puts import put, show
 from tprov_kernel.widgets.style import live as ink
 from tprov_kernel.widgets.words import between, prose
 
-Again = Literal["replan", "recheck", "retry"]
+Again = Literal["replan", "recheck", "retry", "interrupt"]
 
 PATIENCE = 20.0
 """Seconds without an answer after which buttons work again."""
@@ -39,7 +39,7 @@ class Ground:
 
 
 class AgainBox:
-    """'Plan again', 'Check again' and 'Try now', with what came of a click below them.
+    """'Plan again', 'Check again', 'Try now' and 'Interrupt', with what came of a click.
 
     Args:
         act: Called with what is wanted; returns at once. The answer comes through `answer`.
@@ -55,7 +55,14 @@ class AgainBox:
         self.check_again = self._button("Check again", "recheck")
         self.plan_again = self._button("Plan again", "replan")
         self.try_now = self._button("Try now", "retry")
-        self._row = w.HBox([self.check_again, self.plan_again, self.try_now])
+        self.interrupt = self._button("Interrupt", "interrupt")
+        self._buttons: dict[Again, w.Button] = {
+            "recheck": self.check_again,
+            "replan": self.plan_again,
+            "retry": self.try_now,
+            "interrupt": self.interrupt,
+        }
+        self._row = w.HBox([*self._buttons.values()])
         self._row.add_class("ask-row")
         self.widget = w.VBox([self._said, self._row, self._answer])
         self.widget.add_class("again-box")
@@ -85,6 +92,8 @@ class AgainBox:
         failing = parts.keeps_failing(view)
         if failing is not None:
             offered.add("retry")
+        if parts.may_be_interrupted(view, now):
+            offered.add("interrupt")
         tried = failing and failing.attempts
         about = (view.review and view.review.digest, view.repair, tried)
         if about != self._about:  # what was said is not about this any more
@@ -92,9 +101,8 @@ class AgainBox:
             put(self._answer, "")
         self._offered = frozenset(offered)
         put(self._said, parts.again_text(view, moved, now, ink) if offered else "")
-        show(self.check_again, visible="recheck" in offered)
-        show(self.plan_again, visible="replan" in offered)
-        show(self.try_now, visible="retry" in offered)
+        for name, button in self._buttons.items():
+            show(button, visible=name in offered)
         show(self.widget, visible=bool(offered))
         self._enable()
 
@@ -122,6 +130,6 @@ class AgainBox:
             self.answer(f"It could not be sent: {error}.", refused=True)
 
     def _enable(self) -> None:
-        for button in (self.check_again, self.plan_again, self.try_now):
+        for button in self._buttons.values():
             if button.disabled is not bool(self._sent):
                 button.disabled = bool(self._sent)

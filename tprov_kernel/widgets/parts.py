@@ -195,11 +195,27 @@ def keeps_failing(view: RunView) -> StepView | None:
     return None
 
 
+LONG_APPLY = 5.0
+"""Seconds of an apply after which the card offers to interrupt it."""
+
+
+def may_be_interrupted(view: RunView, now: datetime) -> bool:
+    """Whether Terraform has been at work long enough for a person to think of stopping it."""
+    step = view.step("apply")
+    works = step.state == "running" and view.status in (Status.APPLYING, Status.DESTROYING)
+    return works and not view.closed and between(step.started, now) > LONG_APPLY
+
+
 def again_text(view: RunView, moved: str, now: datetime, ink: Ink) -> str:
     """What has to be mended, and what moved on since it was planned; with what can be done."""
     said = _to_mend(view.repair, now, ink) if view.repair else ""
     if keeps_failing(view) is not None:
         said += "<div>Temporal goes on trying by itself. Once it is mended you need not wait.</div>"
+    if may_be_interrupted(view, now):
+        said += (
+            "<div>Terraform is at work. Interrupted, it saves its state; what it had made is taken"
+            " over, and you are asked whether the rest is to be done.</div>"
+        )
     if moved:
         said += f"<div{ink('gap')}><b{ink('busy')}>↻</b> {prose(moved, ink('code'))}</div>"
     return said
