@@ -3,6 +3,8 @@
 .PHONY: help setup lab lint policies test chaos bench notebooks lock clean
 SHELL := /bin/sh
 BIN := .venv/bin
+# Most of a test is waiting for a real program: a few at once, each file by itself.
+JOBS ?= 3
 NOTEBOOKS := $(sort $(wildcard notebooks/*.ipynb))
 
 help: ## show this list
@@ -39,7 +41,7 @@ policies: setup ## check and test the policies
 
 # pytest comes last, so that its closing line is the run's.
 test: lint policies ## run all checks and tests, the notebooks too
-	$(BIN)/python -m pytest --nbval tests $(NOTEBOOKS)
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile --nbval tests $(NOTEBOOKS)
 
 chaos: setup ## kill everything at every moment, and print what came of it (SEED=, CELL=)
 	$(BIN)/python -m tests.chaos
