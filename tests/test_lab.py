@@ -168,10 +168,15 @@ class Dying:
     def __init__(self, *, lives: bool) -> None:
         self.lives = lives
 
+        self._over = asyncio.Event()
+
     async def run(self) -> None:
         if not self.lives:
             raise RuntimeError("the poller was refused")
-        await asyncio.Event().wait()
+        await self._over.wait()
+
+    async def shutdown(self) -> None:
+        self._over.set()
 
 
 def test_a_worker_that_dies_is_replaced() -> None:

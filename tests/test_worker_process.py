@@ -52,6 +52,14 @@ def test_another_process_or_the_kernel_takes_the_queue_again(opened: Kernel) -> 
     assert opened.value("run.status.value") == "applied"
 
 
+def test_a_worker_that_has_only_just_begun_is_replaced_too(opened: Kernel) -> None:
+    """A cell that restarts it may be run twice in a moment: the first one lets go of the queue."""
+    cell = opened.run("for _ in range(5):\n    lab.restart_worker()")
+    assert cell.status == "ok", cell.trace
+    opened.run('run = lab.start("again", config="terraform/tcloud_namespace")')
+    assert "applied" in opened.run("run.wait()").text
+
+
 def test_it_ends_with_the_kernel(opened: Kernel) -> None:
     """Nothing outlives its owner, however that dies."""
     opened.run("worker = lab.worker_process()")

@@ -23,7 +23,10 @@ class Polling(Protocol):
     """What is needed of a `temporalio.worker.Worker`."""
 
     async def run(self) -> None:
-        """Poll until cancelled."""
+        """Poll until told to shut down."""
+
+    async def shutdown(self) -> None:
+        """Let `run` come to its end, also where it has not begun yet, and wait for that."""
 
 
 class KernelWorker:
@@ -39,6 +42,8 @@ class KernelWorker:
         self._runtime = runtime
         self._tell = tell
         self._task: asyncio.Task[None] | None = None
+        self._polling: Polling | None = None
+        self._stops = False
 
     @property
     def runs(self) -> bool:
@@ -59,20 +64,23 @@ class KernelWorker:
         task, self._task = self._task, None
         if task is not None:
             with suppress(TimeoutError):
-                self._runtime.call(_end(task), timeout=timeout)
+                self._runtime.call(self._end(task), timeout=timeout)
 
     async def _begin(self, build: Callable[[], Polling]) -> asyncio.Task[None]:
-        return asyncio.create_task(self._keep(build(), build))
+        self._polling, self._stops = build(), False
+        return asyncio.create_task(self._keep(build))
 
-    async def _keep(self, worker: Polling, build: Callable[[], Polling]) -> None:
-        while True:
+    async def _keep(self, build: Callable[[], Polling]) -> None:
+        while self._polling is not None:
             try:
-                await worker.run()  # cancelling shuts it down in order
+                await self._polling.run()
                 return
             except Exception as error:
+                self._polling = None
                 self._tell(f"The worker in this kernel ended by itself: {error}.")
-            worker = await self._another(build)
-            self._tell("")
+            if not self._stops:
+                self._polling = await self._another(build)
+                self._tell("")
 
     async def _another(self, build: Callable[[], Polling]) -> Polling:
         while True:
@@ -80,10 +88,17 @@ class KernelWorker:
             with suppress(Exception):  # the reason was told; it is tried until it works
                 return build()
 
-
-async def _end(task: asyncio.Task[None]) -> None:
-    task.cancel()
-    await asyncio.wait({task})
+    async def _end(self, task: asyncio.Task[None]) -> None:
+        self._stops = True
+        if self._polling is None:
+            task.cancel()
+            await asyncio.wait({task})
+            return
+        # Not by cancelling: a worker that has only just begun would stay registered for its queue,
+        # and refuse the next one.
+        asking = asyncio.create_task(self._polling.shutdown())
+        await asyncio.wait({task})
+        asking.cancel()
 
 
 def replacements(

@@ -231,8 +231,9 @@ _TO_MEND: dict[StepName, str] = {
 def _to_mend(repair: Repair, now: datetime, ink: Ink) -> str:
     remedy = f"<div{ink('gap')}>{prose(repair.remedy, ink('code'))}</div>" if repair.remedy else ""
     left = duration(between(now, repair.until))
+    lead = _TO_MEND.get(repair.step, "Somebody has to mend something.")
     return (
-        f"<div{ink('title gap')}>{_TO_MEND[repair.step]}</div>"
+        f"<div{ink('title gap')}>{lead}</div>"
         f"<pre{ink('pre wrap bad gap')}>{esc(repair.failure)}</pre>{remedy}"
         f"<div{ink('muted small')}>The run waits for that, {left} are left.</div>"
     )
