@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 
 import psutil
 import pytest
@@ -15,6 +16,13 @@ START = """run = lab.start("waits", config="terraform/tcloud_admin_user")
 run.card()
 run.wait("awaiting_approval")"""
 CARD = "run.as_card()._told.value"
+
+
+def lives(pid: int) -> bool:
+    """Whether a process runs; one that its parent has not looked at yet does not."""
+    with suppress(psutil.NoSuchProcess):
+        return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
+    return False
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +44,7 @@ def test_a_killed_worker_is_seen_and_the_run_waits_on(opened: Kernel) -> None:
     assert opened.value("lab.worker_process() is worker")
     assert opened.value("worker.pid") == pid, "it was left alone"
     assert "was killed" in opened.run("worker.kill()").text
-    assert not psutil.pid_exists(pid)
+    assert not lives(pid)
     opened.wait_for(f"'Nobody polls' in {CARD}")
     assert opened.value("run.status.value") == "awaiting_approval"
     assert "nothing to end" in opened.run("worker.kill()").text
