@@ -210,3 +210,17 @@ def test_an_apply_is_interrupted_by_the_button(opened: Kernel) -> None:
     assert "asked to stop the apply" in opened.value("' '.join(run.view.story)")
     assert opened.value("len(lab.leftovers()['stopped'])") == 1
     assert is_one_sentence(opened.run("run.interrupt()")), "nothing is at work any more"
+
+
+def test_a_copy_that_a_run_is_open_on_is_left_as_it_is(opened: Kernel) -> None:
+    """The cell that made it may be run again, after a kernel restart too: no edit is lost."""
+    opened.run(WAITING.format("copied"))
+    opened.run("""(directory / "terraform.tfvars").write_text('email = "eve@example.test"\\n')""")
+    cell = opened.run(f'directory = lab.copy("{ADMIN}")')
+    assert "A run is open on this copy: it is left as it is." in cell.text
+    assert opened.value("(directory / 'terraform.tfvars').exists()")
+    found = opened.run('run.events(only="kernel")')
+    assert "0 of" in found.outputs[0]["data"]["text/html"], "who did it is no part of it"
+    opened.run("run.deny('')\nrun.wait_until_closed()")
+    opened.run(f'directory = lab.copy("{ADMIN}")')
+    assert not opened.value("(directory / 'terraform.tfvars').exists()")

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from temporalio.api.common.v1 import Payload
-from temporalio.client import Client
+from temporalio.client import Client, WorkflowUpdateFailedError
 from temporalio.common import RawValue
 
 from tests.conftest import ROOT, Platform
@@ -328,3 +328,40 @@ async def test_policies_with_a_mistake_are_mended_and_the_run_goes_on(
             await runs.recheck(handle)
         await runs.decide(handle, "deny", reason="")
         await handle.result()
+
+
+async def test_a_replan_with_a_mistake_waits_and_loses_nothing(
+    platform: Platform, tmp_path: Path
+) -> None:
+    """The run does not die of it: planned again without the mistake, it asks about the new plan."""
+    directory = tmp_path / "admin"
+    shutil.copytree(ADMIN, directory)
+    client = await platform.client()
+    async with platform.worker(client, task_queue="mistake") as settings:
+        handle = await start(client, settings, platform, "mistake", directory)
+        await until(client, handle, asks)
+        (directory / "broken.tf").write_text('resource "x')
+        await runs.replan(client, handle, directory=directory, key_ring=platform.keys)
+        view = await until(client, handle, lambda v: v.repair is not None)
+        assert view.repair is not None
+        assert "broken.tf" in view.repair.failure
+        (directory / "broken.tf").unlink()
+        (directory / "terraform.tfvars").write_text('email = "ada@example.test"\n')
+        await runs.replan(client, handle, directory=directory, key_ring=platform.keys)
+        view = await until(client, handle, _asks_anew)
+        await runs.decide(handle, "approve", reason="it reads well now")
+        result = await handle.result()
+        assert json.loads(result.outputs["user_email"]).startswith("ada+")
+
+
+async def test_a_replan_without_a_snapshot_is_refused(platform: Platform) -> None:
+    """By hand, with nothing or with what is no snapshot: in words, and the review still waits."""
+    client = await platform.client()
+    async with platform.worker(client, task_queue="no-snapshot") as settings:
+        handle = await start(client, settings, platform, "no-snapshot", ADMIN)
+        await until(client, handle, asks)
+        for given in ([], [{"snapshot": {"digest": "x", "sealed": "y", "files": 1}}]):
+            with pytest.raises(WorkflowUpdateFailedError) as caught:
+                await handle.execute_update("replan", args=given)
+            assert "it came without a snapshot" in str(caught.value.cause)
+        await runs.decide(handle, "deny", reason="")

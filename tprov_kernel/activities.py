@@ -369,7 +369,7 @@ class Activities:
             raise ReviewOutdated(
                 f"The plan was written by Terraform {job.plan.terraform_version}, this worker has"
                 f" {bench.terraform.tool.version}.",
-                remedy="Use one Terraform for a run, or start it again.",
+                remedy="It is planned anew; what was not approved is asked about.",
             )
         state = await bench.terraform.state()
         now = (str(state.get("lineage", "")), int(state.get("serial", 0)))
@@ -377,7 +377,7 @@ class Activities:
             raise ReviewOutdated(
                 f"The state has moved on since the plan was made (serial {job.plan.state_serial},"
                 f" now {now[1]}).",
-                remedy="Start the run again: it plans from the state as it is.",
+                remedy="It is planned anew; what was not approved is asked about.",
             )
         try:
             bundle = opa.bundle_digest(self._settings.policies)
@@ -389,7 +389,7 @@ class Activities:
         if bundle != job.bundle_digest:
             raise ReviewOutdated(
                 "The policies have changed since they judged this plan.",
-                remedy="Start the run again: the plan is judged by the policies as they are.",
+                remedy="It is judged anew; what was not approved is asked about.",
             )
         return content
 

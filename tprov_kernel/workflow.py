@@ -235,7 +235,9 @@ class ProvisionInfraWorkflow:
         Trying again by itself cannot help, and a run must not die of a typing mistake in a policy:
         it waits for the update `recheck` or `replan`, as long as a review would for a decision.
         """
-        if _type(error) not in _FOR_A_PERSON:
+        # What was planned anew can be put right again: the review before it must not be lost.
+        mendable = _FOR_A_PERSON | (_OF_A_REPLAN if self._reviews else frozenset())
+        if _type(error) not in mendable:
             raise error
         self._broken = True
         patience = timedelta(seconds=self._request.approval_expires)
@@ -551,14 +553,16 @@ class ProvisionInfraWorkflow:
             raise _refused(why)
 
     @workflow.update
-    async def replan(self, wanted: ReplanInput) -> str:
+    async def replan(self, wanted: ReplanInput | None = None) -> str:
         """Plan another snapshot in place of the one that waits, and ask again; answers at once."""
         self._replan, self._broken = wanted, False
         return "Planning anew; a new review follows where a person has to decide."
 
     @replan.validator
-    def validate_replan(self, wanted: ReplanInput) -> None:
+    def validate_replan(self, wanted: ReplanInput | None = None) -> None:
         """Only what waits for a decision, or for a repair, can be planned anew."""
+        if wanted is None or not wanted.snapshot.sealed.startswith("tprov1.snapshot."):
+            raise _refused("it came without a snapshot; `tprov replan` takes one.")
         asks = self._status == Status.AWAITING_APPROVAL and self._decision is None
         if not asks and not self._broken:
             raise _refused(f"the run is not waiting for a decision, it is {self._status.words}.")
@@ -637,6 +641,9 @@ _NOTHING_DONE = frozenset(
 
 _FOR_A_PERSON = frozenset({"PolicyError", "TooLarge", "OutcomeUnknown"})
 """Errors that a person can mend while the run waits."""
+
+_OF_A_REPLAN = frozenset({"ConfigurationError", "SealBroken"})
+"""Errors that end a run at its beginning, and are for a person to mend once somebody was asked."""
 
 
 def _already_exists(found: ExistingObject) -> ApplicationError:

@@ -21,7 +21,7 @@ from tprov_kernel.lab.logs import log_into
 from tprov_kernel.lab.place import Place
 from tprov_kernel.lab.runtime import Runtime, at_exit
 from tprov_kernel.lab.worker import KernelWorker, replacements
-from tprov_kernel.messages import APPROVAL_EXPIRES
+from tprov_kernel.messages import APPROVAL_EXPIRES, Status
 from tprov_kernel.settings import (
     Settings,
     Target,
@@ -342,7 +342,8 @@ class Lab:
         """Give a fresh copy of a configuration, to change as you like; the original stays as it is.
 
         Returns:
-            Its directory, for `start`; another call brings it back to what the original is.
+            Its directory, for `start`; another call brings it back to what the original is, unless
+            a run is open on it.
 
         Raises:
             ConfigurationError: The directory is no configuration.
@@ -352,8 +353,20 @@ class Lab:
 
         original = runs.resolve_directory(config, root=self.settings.root)
         target = self.settings.home / "copies" / self.place.name / original.name
-        copy_configuration(original, target)
+        if target.is_dir() and self._call(self._is_used(target)):
+            print("A run is open on this copy: it is left as it is.")
+        else:
+            copy_configuration(original, target)
         return Path(os.path.relpath(target))
+
+    async def _is_used(self, directory: Path) -> bool:
+        """Whether an open run of this notebook was started from a directory."""
+        from tprov_kernel import runs
+
+        asked = [await runs.last_request(self.client, stack) for stack in await self._open_stacks()]
+        bases = (Path.cwd(), self.settings.root)
+        open_on = {(base / request.directory).resolve() for request in asked for base in bases}
+        return directory.resolve() in open_on
 
     def script(self, config: str, commands: str) -> PlainScript:
         """Give a plain script for a fresh copy of a configuration: Terraform without a workflow.
@@ -444,7 +457,13 @@ class Lab:
         if not self.runs:
             print("No run was started here yet.")
         for run in self.runs:
+            self._say_if_it_asks(run)
             print(run.wait_until_closed(timeout=timeout))
+
+    def _say_if_it_asks(self, run: Run) -> None:
+        """A cell that waits for a person says so, and whom for."""
+        if run.status == Status.AWAITING_APPROVAL and not self.place.headless:
+            print(f"{run.workflow_id} waits for a decision: approve or deny it on its card.")
 
     def _wait_for_buttons(self) -> None:
         starting, self._starting = self._starting, []
@@ -474,6 +493,7 @@ class Lab:
         self._wait_for_buttons()
         for run in self.runs:
             if not run.status.is_final:
+                self._say_if_it_asks(run)
                 print(run.wait_until_closed())
         self._tidy_scripts()
         held = self.leftovers()

@@ -121,13 +121,20 @@ def _failed(failure: Failure) -> str:
     return f"{told.type}{retried}" if told.type else failure.message
 
 
+def _identity(event: HistoryEvent) -> str:
+    name = event.WhichOneof("attributes")
+    return str(getattr(getattr(event, name), "identity", "")) if name else ""
+
+
 def events_html(events: Sequence[HistoryEvent], *, only: str = "") -> str:
     """A table of events, or of those whose words contain ``only``."""
     start = events[0].event_time.ToDatetime() if events else None
     rows = []
     for event in events:
         kind, about = words_of(event)
-        if start is None or only.lower() not in f"{kind} {about}".lower():
+        # Who did it is no part of what it says: a worker is called after its notebook.
+        says = f"{kind} {about}".replace(_identity(event), "")
+        if start is None or only.lower() not in says.lower():
             continue
         at = (event.event_time.ToDatetime() - start).total_seconds()
         cells = f"<td{ink('td muted nowrap')}>{event.event_id}</td>"
