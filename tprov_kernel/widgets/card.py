@@ -222,7 +222,7 @@ class RunCard:
         put(self._told, f'<div class="told">{told}</div>' if told else "")
         self.again.show(view, self._ground, now)
         self._ask(view, now)
-        decided = parts.decisions(view.decisions[-3:], ink)
+        decided = parts.decisions(view.decisions, ink, most=3)
         put(self._decided, f'<div class="told tp-gap">{decided}</div>' if decided else "")
         shown = parts.outputs(view.outputs, ink)
         put(self._outputs, f"<div{ink('section')}>{shown}</div>" if shown else "")

@@ -7,7 +7,7 @@ that there is nothing to show. Everything that comes from a run is escaped here.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from pathlib import PurePath
 
@@ -304,9 +304,12 @@ def _expiry(review: Review, now: datetime) -> tuple[str, bool]:
     return f"expires in {duration(left)}" if left else "expires now", left < NEAR
 
 
-def decisions(items: Iterable[Decision], ink: Ink) -> str:
-    """Each decision in one line: who, when, why; ignored ones say why they were."""
-    return "".join(f"<div>{_decision(item, ink)}</div>" for item in items)
+def decisions(items: Sequence[Decision], ink: Ink, *, most: int = 0) -> str:
+    """Each decision in one line: who, when, why; the last ``most`` of them, and how many more."""
+    shown = items[-most:] if most else items
+    left = len(items) - len(shown)
+    more = f"<div{ink('muted small')}>… and {left} before that</div>" if left else ""
+    return more + "".join(f"<div>{_decision(item, ink)}</div>" for item in shown)
 
 
 def _decision(item: Decision, ink: Ink) -> str:
