@@ -353,17 +353,18 @@ class Lab:
 
         original = runs.resolve_directory(config, root=self.settings.root)
         target = self.settings.home / "copies" / self.place.name / original.name
-        if target.is_dir() and self._call(self._is_used(target)):
+        if target.is_dir() and self._is_used(target):
             print("A run is open on this copy: it is left as it is.")
         else:
             copy_configuration(original, target)
         return Path(os.path.relpath(target))
 
-    async def _is_used(self, directory: Path) -> bool:
+    def _is_used(self, directory: Path) -> bool:
         """Whether an open run of this notebook was started from a directory."""
         from tprov_kernel import runs
 
-        asked = [await runs.last_request(self.client, stack) for stack in await self._open_stacks()]
+        stacks = self._call(self._open_stacks())
+        asked = [self._call(runs.last_request(self.client, stack)) for stack in stacks]
         bases = (Path.cwd(), self.settings.root)
         open_on = {(base / request.directory).resolve() for request in asked for base in bases}
         return directory.resolve() in open_on
