@@ -273,6 +273,30 @@ async def test_a_continued_run_asks_even_if_the_policies_no_longer_mind(
     await current.terminate()
 
 
+async def test_a_flood_of_signals_goes_on_in_a_new_execution(
+    client: Client, tmp_path: Path
+) -> None:
+    """Nobody plans anew; the history is short again, each signal is told once, and it is asked."""
+    chain = Chain(client, tmp_path)
+    first = await chain.start()
+    review = await chain.review(await _asks(client, 1))
+    sent = 0
+    async with soon():
+        while (current := await _current(client)).run_id == first.first_execution_run_id:
+            await client.get_workflow_handle(current.id).signal("approve_apply")
+            sent += 1
+    current = await _asks(client, 2)
+    anew = await chain.review(current)
+    assert anew.supersedes == review.digest
+    bound: Any = current
+    await runs.decide(bound, "deny", reason="enough", review=anew.digest)
+    async with soon():
+        await current.result()
+    told = await audit(client, current)
+    assert [d.outcome for d in told.decisions] == ["ignored"] * sent + ["denied"]
+    assert all(d.sender for d in told.decisions)
+
+
 async def test_whoever_watches_goes_along(client: Client, tmp_path: Path) -> None:
     """A card does not end where an execution does: the next one is the same run."""
     chain = Chain(client, tmp_path)

@@ -2,16 +2,29 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
+from dataclasses import asdict, replace
 from typing import Any
 
 from temporalio.common import RawValue
 from temporalio.converter import PayloadConverter
 
-from tprov_kernel.messages import DecisionInput, Review
+from tprov_kernel.messages import Decision, DecisionInput, Review
+from tprov_kernel.texts import plain, says_nothing
 
 MAX_TEXT = 1000
 """Characters of a reason or a name that are kept."""
+
+MAX_IGNORED = 50
+"""Ignored decisions that are kept, the last ones."""
+
+MAX_BYTES = 20_000
+"""Bytes of JSON that all ignored decisions which are kept have: each workflow task that takes a
+signal writes them into the history."""
+
+SHORT_TEXT = 200
+"""Characters of each text of an ignored decision that are kept."""
 
 VERBS = {"approve_apply": "approve", "deny_apply": "deny"}
 
@@ -25,7 +38,8 @@ def read_decision(
         The decision as far as it was understood, and why it cannot be taken; empty when it can.
     """
     if name not in VERBS:
-        return DecisionInput(), f"{name!r} is no decision; approve_apply and deny_apply are."
+        named = shortened(plain(name))
+        return DecisionInput(), f"{named!r} is no decision; approve_apply and deny_apply are."
     if not args:
         return DecisionInput(), ""
     if len(args) > 1:
@@ -37,7 +51,7 @@ def read_decision(
     if value is None:
         return DecisionInput(), ""
     if isinstance(value, str):
-        return DecisionInput(reason=value[:MAX_TEXT]), ""
+        return DecisionInput(reason=_spoken(value)), ""
     if not isinstance(value, dict):
         return DecisionInput(), "its input is neither a reason nor a decision object."
     if "$undecodable" in value:
@@ -45,7 +59,67 @@ def read_decision(
     texts = {key: value.get(key, "") for key in ("reason", "reviewer", "review")}
     if wrong := [key for key, text in texts.items() if not isinstance(text, str)]:
         return DecisionInput(), f"its {wrong[0]!r} is no text."
-    return DecisionInput(**{key: text[:MAX_TEXT] for key, text in texts.items()}), ""
+    return DecisionInput(
+        reason=_spoken(texts["reason"]),
+        reviewer=_spoken(texts["reviewer"]),
+        review=plain(texts["review"][:MAX_TEXT]),
+    ), ""
+
+
+def _spoken(text: str) -> str:
+    """What a person said: as much as is kept, nothing where nothing can be read."""
+    said = plain(text[:MAX_TEXT])
+    return "" if says_nothing(said) else said
+
+
+def shortened(text: str) -> str:
+    """The beginning of a text that nobody has to act on."""
+    return text if len(text) <= SHORT_TEXT else f"{text[: SHORT_TEXT - 1]}…"
+
+
+def brief(decision: Decision) -> Decision:
+    """An ignored decision with short texts; what took effect is kept whole."""
+    if decision.outcome != "ignored":
+        return decision
+    return replace(
+        decision,
+        verb=shortened(decision.verb),
+        reason=shortened(decision.reason),
+        reviewer=shortened(decision.reviewer),
+        why=shortened(decision.why),
+    )
+
+
+def bounded(decisions: Sequence[Decision]) -> list[Decision]:
+    """All that took effect, which are few, and the last that were ignored: the memo stays small."""
+    kept: list[Decision] = []
+    ignored = size = 0
+    for decision in reversed(decisions):
+        if decision.outcome == "ignored":
+            ignored += 1
+            size += len(json.dumps(asdict(decision)))
+            if ignored > 1 and (ignored > MAX_IGNORED or size > MAX_BYTES):
+                continue
+        kept.append(decision)
+    return kept[::-1]
+
+
+def last_number(decisions: Sequence[Decision], via: str) -> int:
+    """The number of the last signal, or update, that was taken up."""
+    return max((decision.number for decision in decisions if decision.via == via), default=0)
+
+
+def left_out(decisions: Sequence[Decision]) -> int:
+    """How many ignored signals came besides the ones that are kept."""
+    numbered = sum(bool(d.number) for d in decisions if d.via == "signal")
+    return last_number(decisions, "signal") - numbered
+
+
+def left_out_words(decisions: Sequence[Decision]) -> str:
+    """The same in a sentence; empty where all are kept."""
+    count = left_out(decisions)
+    more = f"{count:,} more signal{'s were' if count > 1 else ' was'} ignored"
+    return f"{more}; `tprov audit` tells of each." if count > 0 else ""
 
 
 def names_another(given: str, review: Review, former: Sequence[str]) -> str:
@@ -56,8 +130,10 @@ def names_another(given: str, review: Review, former: Sequence[str]) -> str:
         review: The review that waits.
         former: Digests of the reviews that it superseded.
     """
-    wanted = given.replace("·", "").strip().lower()
-    if not wanted or (len(wanted) >= 8 and review.digest.startswith(wanted)):
+    if not given.strip():
+        return ""
+    wanted, given = given.replace("·", "").strip().lower(), shortened(given)
+    if len(wanted) >= 8 and review.digest.startswith(wanted):
         return ""
     if len(wanted) >= 8 and any(digest.startswith(wanted) for digest in former):
         return f"review {given} was superseded, {review.short} waits now."

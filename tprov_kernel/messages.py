@@ -487,6 +487,8 @@ class Decision:
         why: Why it was ignored; empty otherwise.
         via: ``signal`` or ``update``.
         at: RFC 3339, workflow time.
+        number: Which of the run's signals, or of its updates, it was, from 1: of many that were
+            ignored only the last are kept. 0 where an older version has written it.
     """
 
     verb: str
@@ -497,6 +499,7 @@ class Decision:
     via: Literal["signal", "update"]
     at: str
     why: str = ""
+    number: int = 0
 
 
 # --- terraform_apply, terraform_output -------------------------------------------------------

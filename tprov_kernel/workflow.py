@@ -26,7 +26,15 @@ from temporalio.exceptions import (
 
 with workflow.unsafe.imports_passed_through():
     from tprov_kernel.coverage import covers, differences, done_between
-    from tprov_kernel.decisions import MAX_TEXT, VERBS, names_another, read_decision
+    from tprov_kernel.decisions import (
+        MAX_IGNORED,
+        VERBS,
+        bounded,
+        brief,
+        last_number,
+        names_another,
+        read_decision,
+    )
     from tprov_kernel.messages import (
         WORKFLOW_TYPE,
         ApplyJob,
@@ -56,6 +64,7 @@ with workflow.unsafe.imports_passed_through():
         make_review,
         progress_of,
     )
+    from tprov_kernel.texts import plain
 
 STATUS_TEXT = SearchAttributeKey.for_text("provisionStatus")
 STATUS_KEYWORD = SearchAttributeKey.for_keyword("tprovStatus")
@@ -74,8 +83,11 @@ MAX_APPLIES = 5
 """Applies per run: the first one, and what recovery finds to be left to do."""
 LOOK_ONCE_MORE = timedelta(minutes=5)
 """How long a run that was cancelled in the middle of an apply looks after what that had made."""
-MAX_DECISIONS = 50
-"""Decisions that are kept: the memo has to stay small."""
+FLOOD = 10
+"""Decisions in one execution from which on a wait goes on in a new one when the server suggests it;
+a few do not take a review away from whoever reads it."""
+MAX_SUPERSEDED = 50
+"""Digests of superseded reviews that a new execution takes along."""
 
 T = TypeVar("T")
 J = TypeVar("J", bound="Job")
@@ -105,6 +117,8 @@ class ProvisionInfraWorkflow:
         self._reviews = carried.reviews
         self._decision: Decision | None = None
         self._decisions: list[Decision] = list(carried.decisions)
+        self._telling: asyncio.Task[None] | None = None
+        self._taken = 0
         self._effective_reason = carried.reason
         self._replan: ReplanInput | None = None
         self._broken = False
@@ -273,10 +287,10 @@ class ProvisionInfraWorkflow:
             What was decided on, or what changes nothing any more; None when nobody decided.
         """
         while True:
-            await self._ask(judged)
+            in_time = await self._ask(judged)
             if self._decision is not None:
                 return judged
-            if not self._take_replan():
+            if not self._take_replan() and not in_time:
                 return None
             if workflow.info().is_continue_as_new_suggested():
                 await workflow.wait_condition(workflow.all_handlers_finished)
@@ -285,8 +299,12 @@ class ProvisionInfraWorkflow:
             if not judged.plan.has_changes:
                 return judged
 
-    async def _ask(self, judged: Judged) -> None:
-        """Wait for a decision on exactly this plan, for a re-plan, or until nobody decided."""
+    async def _ask(self, judged: Judged) -> bool:
+        """Wait for a decision on exactly this plan, for a re-plan, or until nobody decided.
+
+        Returns:
+            Whether something came in time; a history that a flood of signals made long, too.
+        """
         now = workflow.now()
         patience = timedelta(seconds=self._request.approval_expires)
         former, shown = self._review, self._reviewed
@@ -307,11 +325,17 @@ class ProvisionInfraWorkflow:
         workflow.upsert_memo({"review": self._review})
         self._set_status(Status.AWAITING_APPROVAL)
         try:
-            await workflow.wait_condition(
-                lambda: self._decision is not None or self._replan is not None, timeout=patience
-            )
+            await workflow.wait_condition(self._is_answered, timeout=patience)
         except TimeoutError:
-            return
+            return False
+        self._tell()  # before whatever comes of it, which may be the end
+        return True
+
+    def _is_answered(self) -> bool:
+        """Whether the wait is over, or has to go on in a new execution."""
+        if self._decision is not None or self._replan is not None:
+            return True
+        return self._taken >= FLOOD and workflow.info().is_continue_as_new_suggested()
 
     def _why_anew(self) -> list[str]:
         """Why a person is asked although nothing else would have it so."""
@@ -320,12 +344,12 @@ class ProvisionInfraWorkflow:
         return [f"{self._stopped_by} stopped the apply; this is what is left of it."]
 
     def _continue_as_new(self) -> None:
-        """A long wait with many re-plans: go on with a short history, and every decision."""
+        """A long wait with much in it: go on with a short history, and every effective decision."""
         carried = Carried(
             decisions=self._decisions,
             former=self._review,
             reviews=self._reviews,
-            superseded=self._former[-MAX_DECISIONS:],
+            superseded=self._former[-MAX_SUPERSEDED:],
             shown=self._reviewed,
             reason=self._effective_reason,
             done=self._done,
@@ -613,7 +637,7 @@ class ProvisionInfraWorkflow:
     def _decide(
         self, name: str, given: DecisionInput, via: Literal["signal", "update"], why: str
     ) -> Decision:
-        verb = VERBS.get(name, name[:MAX_TEXT])
+        verb = VERBS.get(name, plain(name))
         taken: Literal["approved", "denied"] = "approved" if verb == "approve" else "denied"
         decision = Decision(
             verb=verb,
@@ -624,13 +648,36 @@ class ProvisionInfraWorkflow:
             via=via,
             at=workflow.now().isoformat(),
             why=why,
+            number=1 + last_number(self._decisions, via),
         )
-        self._decisions = [*self._decisions, decision][-MAX_DECISIONS:]
-        workflow.upsert_memo({"decisions": self._decisions})
+        self._decisions.append(brief(decision))
+        if len(self._decisions) > 2 * MAX_IGNORED:
+            self._decisions = bounded(self._decisions)
+        if not workflow.patched("decisions-are-told-once"):
+            workflow.upsert_memo({"decisions": self._decisions[-MAX_IGNORED:]})
+        else:
+            self._taken += 1
+            if self._telling is None:
+                self._telling = asyncio.create_task(self._tell_when_all_are_taken())
         if not why:
             self._decision = decision
             self._effective_reason = decision.reason
         return decision
+
+    async def _tell_when_all_are_taken(self) -> None:
+        """Hundreds of signals may come in one workflow task; one each would be too large a reply.
+
+        Conditions are looked at when every handler of the workflow task has run.
+        """
+        await workflow.wait_condition(workflow.all_handlers_finished)
+        self._tell()
+
+    def _tell(self) -> None:
+        """Put the decisions into the memo, if that is still to be done."""
+        if self._telling is not None:
+            self._telling = None
+            self._decisions = bounded(self._decisions)
+            workflow.upsert_memo({"decisions": self._decisions})
 
 
 _NOTHING_DONE = frozenset(

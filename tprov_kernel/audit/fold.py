@@ -21,6 +21,7 @@ from tprov_kernel.audit.steps import Step, Steps
 from tprov_kernel.decisions import read_decision
 from tprov_kernel.messages import (
     Decision,
+    DecisionInput,
     InterruptInput,
     ReplanInput,
     Review,
@@ -118,7 +119,7 @@ class _Fold:
             if is_first_seen:
                 self._gaps.append("Its earlier executions are no longer on the server.")
             if request.carried is not None:
-                self._gate.take(request.carried.decisions, at)
+                self._gate.goes_on(request.carried.decisions, at)
             return
         self._tell(at, f"{request.requested_by} asked to {request.action} {request.directory}.")
         self._asked = Asked(
@@ -203,11 +204,14 @@ class _Fold:
             if decisions is None:
                 self._gaps.append("A decision cannot be read.")
             self._gate.take(decisions or [], at)
+            for arrived in self._gate.left_out():
+                given, problem = await self._given(arrived)
+                self._gate.ignored(arrived, given, problem, at)
 
     def _on_signal(self, event: HistoryEvent, at: datetime) -> None:
         signal = event.workflow_execution_signaled_event_attributes
         if not signal.signal_name.startswith("__"):  # Temporal's own
-            self._gate.waiting.append(
+            self._gate.arrive(
                 Arrived(
                     at=at,
                     via="signal",
@@ -234,7 +238,7 @@ class _Fold:
             self._tell(at, f"{(stop and stop.by) or sender or 'Somebody'} asked to stop the apply.")
         else:
             arrived = Arrived(at=at, via="update", name=name, sender=sender, args=args)
-            self._gate.waiting.append(arrived)
+            self._gate.arrive(arrived)
 
     # --- the end -----------------------------------------------------------------------------
 
@@ -303,6 +307,9 @@ class _Fold:
         if self._gate.reviews and self._gate.reviews[-1].became == "open":
             self._gate.became("abandoned")
         for arrived in self._gate.waiting:
-            raw = [RawValue(payload) for payload in await self._read.decoded(arrived.args)]
-            given, _ = read_decision(arrived.name, raw, self._read.payload_converter)
+            given, _ = await self._given(arrived)
             self._gate.never_taken(arrived, given)
+
+    async def _given(self, arrived: Arrived) -> tuple[DecisionInput, str]:
+        raw = [RawValue(payload) for payload in await self._read.decoded(arrived.args)]
+        return read_decision(arrived.name, raw, self._read.payload_converter)

@@ -11,8 +11,9 @@ from typing import Literal
 from temporalio.api.common.v1 import Payload
 
 from tprov_kernel.audit.record import Became, Decided, Reviewed
-from tprov_kernel.decisions import VERBS
+from tprov_kernel.decisions import VERBS, last_number
 from tprov_kernel.messages import Decision, DecisionInput, Review, short_digest
+from tprov_kernel.texts import plain
 
 Tell = Callable[[datetime, str], None]
 
@@ -26,6 +27,7 @@ class Arrived:
     name: str
     sender: str
     args: Sequence[Payload]
+    number: int = 0
 
 
 class Gate:
@@ -38,6 +40,8 @@ class Gate:
     def __init__(self, tell: Tell) -> None:
         self._tell = tell
         self._known: list[Decision] = []
+        self._arrived = {"signal": 0, "update": 0}
+        self._taken = {"signal": 0, "update": 0}
         self.waiting: list[Arrived] = []
         self.reviews: list[Reviewed] = []
         self.decisions: list[Decided] = []
@@ -58,17 +62,35 @@ class Gate:
                 self.reviews[index] = replace(self.reviews[index], became=became)
                 return
 
+    def arrive(self, arrived: Arrived) -> None:
+        """Something reached the server; the run looks at all of a kind in this order."""
+        self._arrived[arrived.via] += 1
+        self.waiting.append(replace(arrived, number=self._arrived[arrived.via]))
+
+    def goes_on(self, decisions: Sequence[Decision], at: datetime) -> None:
+        """A new execution begins with these, and goes on counting from them."""
+        self.take(decisions, at)
+        for via in self._taken:
+            self._arrived[via] = self._taken[via] = last_number(decisions, via)
+
     def take(self, decisions: Sequence[Decision], at: datetime) -> None:
-        """Take those that are new; the memo repeats the last fifty each time."""
+        """Take those that are new; the memo repeats the last ones each time."""
+        for decision in self._new(decisions):
+            self._known.append(decision)
+            counted = decision.number or self._taken[decision.via] + 1
+            self._taken[decision.via] = max(self._taken[decision.via], counted)
+            self._take(decision, at)
+
+    def _new(self, decisions: Sequence[Decision]) -> list[Decision]:
         known, new = self._known, list(decisions)
+        if any(decision.number for decision in new):
+            return [d for d in new if d.number > self._taken[d.via]]
         overlap = next(
             n
             for n in range(min(len(known), len(new)), -1, -1)
             if known[len(known) - n :] == new[:n]
         )
-        for decision in new[overlap:]:
-            known.append(decision)
-            self._take(decision, at)
+        return new[overlap:]
 
     def _take(self, decision: Decision, at: datetime) -> None:
         taken, arrived = _moment(decision.at), self._arrival_of(decision)
@@ -91,12 +113,41 @@ class Gate:
         self._add(decided)
 
     def _arrival_of(self, decision: Decision) -> Arrived | None:
-        """The event of a decision: the first of its kind and name that is not accounted for."""
+        """The event of a decision: its number, or the first of its kind and name that is left."""
         for index, arrived in enumerate(self.waiting):
+            if decision.number and (arrived.via, arrived.number) == (decision.via, decision.number):
+                return self.waiting.pop(index)
+        for index, arrived in enumerate(self.waiting):
+            if decision.number and decision.via == "signal":
+                break
             verb = VERBS.get(arrived.name, arrived.name[: len(decision.verb)])
             if (arrived.via, verb) == (decision.via, decision.verb):
                 return self.waiting.pop(index)
         return None
+
+    def left_out(self) -> list[Arrived]:
+        """Signals that were ignored, and are not among the ones that the run keeps."""
+        last = self._taken["signal"]
+        gone = [a for a in self.waiting if a.via == "signal" and a.number <= last]
+        self.waiting = [a for a in self.waiting if a.via != "signal" or a.number > last]
+        return gone
+
+    def ignored(self, arrived: Arrived, given: DecisionInput, why: str, at: datetime) -> None:
+        """One of many that came at once; what it held is in its event."""
+        self._add(
+            Decided(
+                at=arrived.at,
+                taken=at,
+                verb=VERBS.get(arrived.name, plain(arrived.name)),
+                outcome="ignored",
+                reviewer=given.reviewer,
+                reason=given.reason,
+                review=given.review,
+                via=arrived.via,
+                sender=arrived.sender,
+                why=why or "too many came at once to keep why of each.",
+            )
+        )
 
     def never_taken(self, arrived: Arrived, given: DecisionInput) -> None:
         """What reached the server, and was never looked at by the run."""
@@ -104,7 +155,7 @@ class Gate:
             Decided(
                 at=arrived.at,
                 taken=None,
-                verb=VERBS.get(arrived.name, arrived.name),
+                verb=VERBS.get(arrived.name, plain(arrived.name)),
                 outcome="never taken up",
                 reviewer=given.reviewer,
                 reason=given.reason,

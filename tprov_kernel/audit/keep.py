@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from datetime import datetime, timedelta
@@ -31,6 +32,9 @@ EVERY = 5.0
 LAST = 2.0
 """Seconds that the last look, when a worker stops, may take."""
 
+AGAIN = 60.0
+"""Seconds until an audit that could not be made is tried again."""
+
 SLACK = timedelta(minutes=2)
 """Visibility may show a closed run later than one that closed after it."""
 
@@ -52,12 +56,15 @@ def keeping_audits(client: Client, folder: Path, *, task_queue: str) -> SimplePl
 class Keeper:
     """Keeps the audits of one task queue's runs in a folder, as Markdown and as JSON."""
 
-    def __init__(self, client: Client, folder: Path, *, task_queue: str) -> None:
+    def __init__(
+        self, client: Client, folder: Path, *, task_queue: str, again: float = AGAIN
+    ) -> None:
+        self._again = again
         self._client = client
         self._folder = folder
         self._task_queue = task_queue
         self._since: datetime | None = None
-        self._hopeless: set[str] = set()
+        self._failed: dict[str, tuple[WorkflowExecution, float]] = {}
         self._told = ""
 
     @asynccontextmanager
@@ -88,17 +95,23 @@ class Keeper:
             if words != self._told:
                 self._told = words
                 _log.warning(words)
+        except Exception:
+            _log.exception("The closed runs of %s could not be looked at.", self._task_queue)
 
     async def sweep(self) -> list[Path]:
         """Write what is missing; gives the Markdown files that were written.
+
+        A run whose audit cannot be made does not keep the others from theirs; it is tried again.
 
         Raises:
             RPCError: The server does not answer.
             OSError: The folder cannot be written to.
         """
         closed = [execution async for execution in self._client.list_workflows(self._query())]
-        known = self._hopeless | self._kept()
+        now = asyncio.get_running_loop().time()
+        known = self._kept() | self._failed.keys()
         missing = [run for run in closed if run.run_id not in known]
+        missing += [run for run, due in self._failed.values() if due <= now]
         written = [path for run in missing if (path := await self._write(run))]
         times = [run.close_time for run in closed if run.close_time]
         self._since = max([*times, *([self._since] if self._since else [])], default=None)
@@ -122,25 +135,32 @@ class Keeper:
         handle = self._client.get_workflow_handle(run.id, run_id=run.run_id)
         try:
             told = await audit(self._client, handle)
-            texts = {".md": to_markdown(told), ".json": to_json(told) + "\n"}
+            texts = {".md": to_markdown(told).encode(), ".json": f"{to_json(told)}\n".encode()}
+            stem = self._folder / name_of(told, run.run_id)
+            path = await asyncio.to_thread(_put, stem, texts)
         except TprovError:
             return None  # the server is away, or the run is gone
+        except OSError:
+            raise  # the folder: no run can be written
         except Exception:
-            self._hopeless.add(run.run_id)
-            _log.exception("The audit of %s (%s) cannot be made.", run.id, run.run_id)
+            if run.run_id not in self._failed:  # told once
+                _log.exception("The audit of %s (%s) cannot be made.", run.id, run.run_id)
+            self._failed[run.run_id] = (run, asyncio.get_running_loop().time() + self._again)
             return None
-        return await asyncio.to_thread(_put, self._folder / name_of(told, run.run_id), texts)
+        self._failed.pop(run.run_id, None)
+        return path
 
 
 def name_of(told: Audit, run_id: str) -> str:
     """What an audit's files are called: stack, when it began, and the run that closed."""
     began = told.asked.at if told.asked else told.chronicle[0].at
-    return f"{told.stack}-{began:%Y%m%dT%H%M%SZ}-{run_id}"
+    stack = re.sub(r"[^A-Za-z0-9_-]", "_", told.stack)[:100]  # whoever starts a run has named it
+    return f"{stack}-{began:%Y%m%dT%H%M%SZ}-{run_id}"
 
 
-def _put(stem: Path, texts: dict[str, str]) -> Path:
+def _put(stem: Path, texts: dict[str, bytes]) -> Path:
     """Write the files, each whole or not at all, for nobody else to read."""
     stem.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     for suffix, text in texts.items():
-        replace_private(stem.with_name(stem.name + suffix), text.encode())
+        replace_private(stem.with_name(stem.name + suffix), text)
     return Path(f"{stem}.md")

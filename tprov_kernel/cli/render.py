@@ -227,6 +227,10 @@ def _details(view: RunView) -> list[RenderableType]:
     if view.verdict is not None and view.verdict.findings and not open_question:
         parts += ["", findings(view.verdict)]
     parts += ["", *map(_decision, view.decisions)] if view.decisions else []
+    if view.decisions:
+        from tprov_kernel.decisions import left_out_words
+
+        parts += [Text(more, style="dim")] if (more := left_out_words(view.decisions)) else []
     if view.outputs:
         parts += ["", _outputs(view)]
     return parts

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from tprov_kernel.decisions import left_out_words
 from tprov_kernel.messages import Decision, short_digest
 from tprov_kernel.widgets.style import adaptive as ink
 from tprov_kernel.widgets.words import esc, parse_time, stamp
@@ -30,7 +31,9 @@ def decisions_html(taken: Sequence[Decision]) -> str:
         cells += _cell(why)
         rows += f"<tr>{cells}</tr>"
     table = f"<table{ink('table')}><thead><tr>{heads}</tr></thead><tbody>{rows}</tbody></table>"
-    return f"<div{ink('base frame')}><div{ink('pad')}>{table}</div></div>"
+    others = left_out_words(taken)
+    more = f"<div{ink('muted')}>{esc(others)}</div>" if others else ""
+    return f"<div{ink('base frame')}><div{ink('pad')}>{table}{more}</div></div>"
 
 
 def _cell(text: str) -> str:
@@ -41,7 +44,8 @@ def _cell(text: str) -> str:
 
 def decisions_words(taken: Sequence[Decision]) -> str:
     """The same, a line each, for terminals and screen readers."""
-    return "\n".join(" · ".join(filter(None, _cells(item))) for item in taken) or NONE
+    lines = [" · ".join(filter(None, _cells(item))) for item in taken]
+    return "\n".join(filter(None, (*lines, left_out_words(taken)))) or NONE
 
 
 def _cells(item: Decision) -> tuple[str, ...]:

@@ -13,20 +13,17 @@ from typing import Literal
 
 from tprov_kernel.messages import Level, Status, Verdict
 from tprov_kernel.observe import RunView, StepName, StepState, StepView
+from tprov_kernel.texts import plain
 
 Tone = Literal["ok", "ask", "bad", "busy", "quiet"]
 
-_ANSI = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]")
-# Not allowed in XML even when escaped (a stored timeline is an SVG picture), or invisible.
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
 # Characters that turn the reading direction: they could make a plan read as another one.
 _BIDI = re.compile("[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 
 
 def clean(text: str) -> str:
     """Take terminal sequences and control characters out of foreign text; show direction marks."""
-    plain = _CONTROL.sub("\ufffd", _ANSI.sub("", text.replace("\r\n", "\n")))
-    return _BIDI.sub(lambda mark: f"\\u{ord(mark.group()):04x}", plain)
+    return _BIDI.sub(lambda mark: f"\\u{ord(mark.group()):04x}", plain(text))
 
 
 def esc(text: str) -> str:
