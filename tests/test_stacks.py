@@ -17,9 +17,11 @@ from tprov_kernel.stacks import (
     check_name,
     copy_configuration,
     declared_variables,
+    has_moved_on,
     held_objects,
     needs_network,
     pack,
+    stamps,
     take_snapshot,
     uses_provider,
 )
@@ -235,3 +237,84 @@ def test_a_copy_is_fresh_each_time_and_leaves_the_original_alone(tmp_path: Path)
     copy_configuration(original, copy)
     assert [p.name for p in copy.iterdir()] == ["main.tf"]
     assert (copy / "main.tf").read_text() == (original / "main.tf").read_text() == "# as it was\n"
+
+
+def test_a_linked_directory_travels_under_the_links_name(module: Path, keys: KeyRing) -> None:
+    """What `fileset` or a module reads through a link is read on a worker too."""
+    outside = module.parent / "outside"
+    (outside / "deep").mkdir(parents=True)
+    (outside / "deep" / "a.json").write_text("{}")
+    (outside / "main.tf").write_text('module "n" {\n  source = "../nested"\n}\n')
+    (module.parent / "nested").mkdir()
+    (module.parent / "nested" / "main.tf").write_text('output "x" { value = 1 }\n')
+    (module / "linked").symlink_to("../outside")
+    (module / "more.tf").write_text('module "m" {\n  source = "./linked"\n}\n')
+    stack = StackDirectory(module.parent / "stacks", "s")
+    stack.unpack(take_snapshot(module, variables={}, key_ring=keys), keys)
+    assert (stack.root / "linked" / "deep" / "a.json").read_text() == "{}"
+    assert (stack.root / "linked" / ".." / "nested" / "main.tf").exists()
+    copy_configuration(module, module.parent / "copy")
+    assert (module.parent / "copy" / "linked" / "deep" / "a.json").exists()
+
+
+def test_a_change_behind_a_link_is_seen(module: Path, keys: KeyRing) -> None:
+    """Another file there, another content, another place that the link leads to."""
+    for name in ("one", "other"):
+        (module.parent / name).mkdir()
+        (module.parent / name / "a.json").write_text(f'"{name:5}"')
+        os.utime(module.parent / name / "a.json", (1, 1))
+    link = module / "linked"
+    link.symlink_to("../one")
+    snapshot, before = take_snapshot(module, variables={}, key_ring=keys), stamps(module)
+    assert not has_moved_on(snapshot, module, keys)
+    link.unlink()
+    link.symlink_to("../other")
+    assert has_moved_on(snapshot, module, keys)
+    assert stamps(module) != before
+    link.unlink()
+    link.symlink_to("../one")
+    assert not has_moved_on(snapshot, module, keys)
+    assert stamps(module) == before
+    (module.parent / "one" / "b.json").write_text("{}")
+    assert has_moved_on(snapshot, module, keys)
+    assert stamps(module) != before
+
+
+def test_links_in_a_circle_come_to_an_end(module: Path, keys: KeyRing) -> None:
+    """What a link leads back to is packed already, and not once more."""
+    (module / "deep").mkdir()
+    (module / "deep" / "a.json").write_text("{}")
+    (module / "deep" / "up").symlink_to("..")
+    (module / "self").symlink_to(".")
+    assert take_snapshot(module, variables={}, key_ring=keys).files == 3
+
+
+def test_a_link_to_nowhere_is_a_sentence(module: Path, keys: KeyRing) -> None:
+    """Nobody can tell what was meant to be there; an editor's lock is no part of it."""
+    (module / ".#main.tf").symlink_to("me@here.1234")
+    snapshot = take_snapshot(module, variables={}, key_ring=keys)
+    assert snapshot.files == 2
+    (module / "data").symlink_to("../gone")
+    for call in (lambda: pack(module, variables={}), lambda: stamps(module)):
+        with pytest.raises(ConfigurationError, match=r"data .* a link to nowhere \(\.\./gone\)"):
+            call()
+    assert has_moved_on(snapshot, module, keys)
+
+
+def test_a_link_to_a_whole_disk_is_not_read_to_its_end(module: Path) -> None:
+    """It is refused long before it would fill the memory."""
+    (module / "disk").symlink_to("/")
+    with pytest.raises((ConfigurationError, TooLarge)):
+        pack(module, variables={})
+
+
+def test_a_module_that_a_nested_one_uses_travels_along(module: Path, keys: KeyRing) -> None:
+    """Also where the one between lies within the root module."""
+    (module / "inner").mkdir()
+    (module / "inner" / "main.tf").write_text('module "s" {\n  source = "../../shared"\n}\n')
+    (module.parent / "shared").mkdir()
+    (module.parent / "shared" / "main.tf").write_text('output "x" { value = 1 }\n')
+    (module / "more.tf").write_text('module "m" {\n  source = "./inner"\n}\n')
+    stack = StackDirectory(module.parent / "stacks", "s")
+    stack.unpack(take_snapshot(module, variables={}, key_ring=keys), keys)
+    assert (stack.root / ".." / "shared" / "main.tf").exists()

@@ -5,11 +5,11 @@ from __future__ import annotations
 import errno
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tprov_kernel.errors import StorageError
+from tprov_kernel.errors import StorageError, TooLarge
 
 _WHY = {
     errno.ENOSPC: ("the disk is full", "Free some space."),
@@ -23,6 +23,50 @@ _WHY = {
     errno.EEXIST: ("a file is in its way", "Use another place."),
     errno.ENOENT: ("there is no such place", "Make its directory first."),
 }
+
+
+MAX_FILES = 10_000
+"""Files below a directory that is read whole; a link to `/` has more, and is found out early."""
+
+
+def walk(directory: Path, *, skip: Callable[[str], bool]) -> Iterator[Path]:
+    """Every file below a directory, through links to directories too, each under the link's name.
+
+    A link that leads back to a directory it lies in is not entered again: its content is there
+    already. A link to nowhere is among the files; see `leads_nowhere`.
+
+    Args:
+        directory: Where to begin.
+        skip: Whether a file or directory of this name is left out.
+
+    Raises:
+        OSError: A directory cannot be read.
+        TooLarge: There are more than `MAX_FILES`.
+    """
+    for count, file in enumerate(_below(directory, skip, (directory.resolve(),)), 1):
+        if count > MAX_FILES:
+            raise TooLarge(
+                f"{directory} holds more than {MAX_FILES} files, links followed.",
+                remedy="Move what is not needed out of it; look for a link to a large directory.",
+            )
+        yield file
+
+
+def _below(directory: Path, skip: Callable[[str], bool], above: tuple[Path, ...]) -> Iterator[Path]:
+    for entry in sorted(directory.iterdir()):
+        if skip(entry.name):
+            continue
+        if entry.is_dir():
+            real = entry.resolve()
+            if real not in above:
+                yield from _below(entry, skip, (*above, real))
+        elif entry.is_file() or entry.is_symlink():
+            yield entry
+
+
+def leads_nowhere(file: Path) -> bool:
+    """Whether it is a link to nothing; a hidden one is an editor's lock, and does not count."""
+    return file.is_symlink() and not file.exists() and not file.name.startswith(".")
 
 
 def storage_error(error: OSError, path: Path | str | None = None) -> StorageError:

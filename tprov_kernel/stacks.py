@@ -26,7 +26,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from tprov_kernel.errors import (
     ConfigurationError,
@@ -35,7 +35,7 @@ from tprov_kernel.errors import (
     StillAtWork,
     TooLarge,
 )
-from tprov_kernel.files import write_private
+from tprov_kernel.files import leads_nowhere, walk, write_private
 from tprov_kernel.given import PRIVATE_FILE, VARIABLES_FILE, Given
 from tprov_kernel.messages import Snapshot
 from tprov_kernel.payloads.keyring import KeyRing
@@ -43,6 +43,9 @@ from tprov_kernel.payloads.keyring import KeyRing
 NAME = re.compile(r"[a-z](?:[a-z0-9-]{0,38}[a-z0-9])?")
 MAX_SEALED = 600_000
 """Characters of a sealed snapshot; with a plan of 1,200,000 an apply's input stays below 2 MB."""
+
+MAX_READ = 64 << 20
+"""Bytes of a configuration's files; more is not even read, and would not pack to `MAX_SEALED`."""
 
 _LEFT_OUT = {".terraform", ".git", ".tprov", "__pycache__", ".ipynb_checkpoints"}
 _VARIABLE = re.compile(r'^\s*variable\s+"([^"]+)"', re.MULTILINE)
@@ -100,7 +103,7 @@ def declared_variables(directory: Path) -> list[str]:
     """Names of the variables that the root module in ``directory`` declares, sorted."""
     names: set[str] = set()
     for source in _sources(directory):
-        text = source.read_text(errors="replace")
+        text = _read(source).decode(errors="replace")
         if source.suffix == ".json":
             with contextlib.suppress(ValueError, AttributeError):
                 names.update(json.loads(text).get("variable", {}))
@@ -129,22 +132,27 @@ def check_variables(directory: Path, variables: Iterable[str]) -> None:
 def pack(directory: Path, *, variables: Mapping[str, Any]) -> tuple[bytes, int]:
     """Pack a root module, the local modules it uses and its variables; equal content, equal bytes.
 
+    Links are followed: what they lead to is packed under the link's name, wherever it lies.
+
     Returns:
         A tar archive whose first entry names the root module's place, and the number of files.
 
     Raises:
-        ConfigurationError: The directory is no configuration, or a variable is not declared.
+        ConfigurationError: The directory is no configuration, a variable is not declared, or a
+            link leads nowhere.
+        TooLarge: There is more than a snapshot could hold.
     """
     directory = root_module(directory).resolve()
     check_variables(directory, variables)
-    folders = _with_local_modules(directory)
-    base = Path(os.path.commonpath(folders))
+    base = Path(os.path.commonpath([module.place for module in _with_local_modules(directory)]))
     root = directory.relative_to(base).as_posix()
-    files = {
-        file.relative_to(base).as_posix(): _read(file)
-        for folder in folders
-        for file in _content(folder)
-    }
+    found = _files(directory)
+    if sum(file.stat().st_size for file in found.values()) > MAX_READ:
+        raise TooLarge(
+            f"{directory} holds more than {MAX_READ >> 20} MiB, links followed.",
+            remedy="Move what Terraform does not need out of the directory.",
+        )
+    files = {place.relative_to(base).as_posix(): _read(file) for place, file in found.items()}
     if variables:
         files[(Path(root) / VARIABLES_FILE).as_posix()] = _as_json(variables).encode()
     buffer = io.BytesIO()
@@ -156,6 +164,7 @@ def pack(directory: Path, *, variables: Mapping[str, Any]) -> tuple[bytes, int]:
 
 
 def _read(file: Path) -> bytes:
+    _check_link(file)
     try:
         return file.read_bytes()
     except OSError as error:
@@ -202,7 +211,7 @@ def copy_configuration(directory: Path, target: Path) -> None:
     Raises:
         ConfigurationError: The directory is no configuration.
     """
-    files = {f.relative_to(directory): f.read_bytes() for f in _content(root_module(directory))}
+    files = {f.relative_to(directory): _read(f) for f in _content(root_module(directory))}
     shutil.rmtree(target, ignore_errors=True)
     for name, content in files.items():
         (target / name).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -235,54 +244,98 @@ def has_moved_on(snapshot: Snapshot, directory: Path, key_ring: KeyRing) -> bool
     """Whether a directory, with the same variables, is no longer what a snapshot was taken of."""
     try:
         packed, _ = pack(directory, variables=variables_in(snapshot, key_ring))
-    except ConfigurationError:
+    except (ConfigurationError, TooLarge):
         return True
     return key_ring.mac(packed) != snapshot.digest
 
 
-def stamps(directory: Path) -> tuple[tuple[str, int, int], ...]:
-    """Path, time of the last change (ns) and size of each file that a snapshot would hold.
+def stamps(directory: Path) -> tuple[tuple[str, str, int, int], ...]:
+    """Path, true path, time of the last change (ns) and size of each file of a snapshot.
 
-    Cheaper than a digest: where they are as they were, so is the content.
+    Cheaper than a digest: where they are as they were, so is the content. The true path tells when
+    a link leads elsewhere.
+
+    Raises:
+        ConfigurationError: See `pack`.
+        TooLarge: See `pack`.
     """
-    folders = _with_local_modules(root_module(directory).resolve())
-    stats = [(str(file), file.stat()) for folder in folders for file in _content(folder)]
-    return tuple((name, stat.st_mtime_ns, stat.st_size) for name, stat in stats)
+    stats = [
+        (str(place), str(file.resolve()), file.stat())
+        for place, file in _files(root_module(directory).resolve()).items()
+    ]
+    return tuple((place, real, stat.st_mtime_ns, stat.st_size) for place, real, stat in stats)
 
 
 def _sources(directory: Path) -> list[Path]:
-    return sorted([*directory.glob("*.tf"), *directory.glob("*.tf.json")])
+    found = [*directory.glob("*.tf"), *directory.glob("*.tf.json")]
+    return sorted(file for file in found if not file.name.startswith("."))  # as Terraform does
 
 
-def _with_local_modules(directory: Path) -> list[Path]:
-    found = [directory]
-    for folder in found:
-        for source in _sources(folder):
-            for relative in _LOCAL_MODULE.findall(
-                _COMMENT.sub("", source.read_text(errors="replace"))
-            ):
-                module = (folder / relative).resolve()
-                inside = any(module.is_relative_to(known) for known in found)
-                if module.is_dir() and not inside:
-                    found.append(module)
+class _Module(NamedTuple):
+    """A module's place as its callers name it, and the directory that Terraform would read there.
+
+    They differ behind a link: Terraform takes a module's own relative sources from where the link
+    leads, and in a snapshot, which has no links, from the link's place.
+    """
+
+    place: Path
+    real: Path
+
+
+def _with_local_modules(directory: Path) -> list[_Module]:
+    """The root module, and every local module that it uses, directly or through another."""
+    found = [_Module(directory, directory.resolve())]
+    for module in found:
+        for source in _sources(module.real):
+            text = _COMMENT.sub("", _read(source).decode(errors="replace"))
+            for relative in _LOCAL_MODULE.findall(text):
+                place = Path(os.path.normpath(module.place / relative))
+                other = _Module(place, Path(os.path.normpath(module.real / relative)).resolve())
+                if other.real.is_dir() and other not in found:
+                    found.append(other)
+    return found
+
+
+def _files(directory: Path) -> dict[Path, Path]:
+    """The files of a snapshot: place to the file that is read."""
+    found: dict[Path, Path] = {}
+    for module in _with_local_modules(directory):
+        for file in _content(module.real):
+            place = module.place / file.relative_to(module.real)
+            if found.setdefault(place, file).resolve() != file.resolve():
+                raise ConfigurationError(
+                    f"{found[place]} and {file} would have the same place in a snapshot, because"
+                    " one of them is behind a link.",
+                    remedy="Name the module by where it lies, not by the link.",
+                )
     return found
 
 
 def _content(folder: Path) -> list[Path]:
-    return [
-        file
-        for file in sorted(folder.rglob("*"))
-        if (file.is_file() or _is_lost(file))
-        and not _LEFT_OUT.intersection(file.relative_to(folder).parts)
-        and ".tfstate" not in file.name
-        and file.name not in (VARIABLES_FILE, PRIVATE_FILE)
-    ]
+    try:
+        files = [
+            file
+            for file in walk(folder, skip=_LEFT_OUT.__contains__)
+            if (leads_nowhere(file) or file.exists())
+            and ".tfstate" not in file.name
+            and file.name not in (VARIABLES_FILE, PRIVATE_FILE)
+        ]
+    except OSError as error:
+        raise ConfigurationError(
+            f"{error.filename} cannot be read: {error.strerror}.",
+            remedy="Make it readable, or move it out of the directory.",
+        ) from error
+    for file in files:
+        _check_link(file)
+    return files
 
 
-def _is_lost(file: Path) -> bool:
-    """Whether what Terraform would read is a link to nowhere: leaving it out would be no copy."""
-    read = file.name.endswith((".tf", ".tf.json", ".tfvars", ".tfvars.json"))
-    return read and not file.name.startswith(".") and file.is_symlink() and not file.exists()
+def _check_link(file: Path) -> None:
+    if leads_nowhere(file):
+        raise ConfigurationError(
+            f"{file} cannot be read: it is a link to nowhere ({file.readlink()}).",
+            remedy="Mend the link, or move it out of the directory.",
+        )
 
 
 def _add(archive: tarfile.TarFile, name: str, content: bytes) -> None:
@@ -469,9 +522,9 @@ def needs_network(directory: Path, *, mirrored: Iterable[str]) -> list[str]:
     """
     known = {*mirrored, "terraform.io/builtin/terraform"}
     wanted: set[str] = set()
-    for folder in _with_local_modules(directory):
-        for source in _sources(folder):
-            text = _COMMENT.sub("", source.read_text(errors="replace"))
+    for module in _with_local_modules(directory):
+        for source in _sources(module.real):
+            text = _COMMENT.sub("", _read(source).decode(errors="replace"))
             remote = set(_REMOTE_MODULE.findall(text))
             wanted |= remote | (set(_PROVIDER.findall(text)) - known)
     return sorted(wanted)
@@ -480,9 +533,9 @@ def needs_network(directory: Path, *, mirrored: Iterable[str]) -> list[str]:
 def uses_provider(directory: Path, address: str) -> bool:
     """Whether the configuration, local modules included, names a provider's source address."""
     return any(
-        address in _PROVIDER.findall(source.read_text(errors="replace"))
-        for folder in _with_local_modules(directory)
-        for source in _sources(folder)
+        address in _PROVIDER.findall(_read(source).decode(errors="replace"))
+        for module in _with_local_modules(directory)
+        for source in _sources(module.real)
     )
 
 

@@ -16,7 +16,7 @@ from typing import Any
 from temporalio.client import Client
 
 from tprov_kernel import runs
-from tprov_kernel.errors import ConfigurationError, TprovError
+from tprov_kernel.errors import ConfigurationError, TooLarge, TprovError
 from tprov_kernel.messages import RunRequest
 from tprov_kernel.observe import RunView
 from tprov_kernel.payloads.keyring import KeyRing
@@ -83,7 +83,7 @@ class Lookout:
         directory = self.directory(request)
         try:
             seen = (digest, self.variables, stamps(directory))
-        except ConfigurationError:
+        except (ConfigurationError, TooLarge):
             seen = (digest, self.variables, ())  # no configuration any more
         if seen != self._seen:
             self._ground = self._read(request, taken, directory)
