@@ -28,7 +28,8 @@ doubts := {complete(found, "undecidable", undecidable.about[0].annotations, "har
 
 levels[rule] := level(rule) if data.tprov.rules[rule].findings
 
-complete(found, rule, annotated, level) := object.union(found, {
+# What is no object becomes one without a message, which whoever asked refuses by the rule's name.
+complete(found, rule, annotated, level) := object.union({key: value | some key, value in found}, {
 	"rule": rule,
 	"level": level,
 	"title": object.get(annotated, "title", rule),

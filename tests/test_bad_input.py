@@ -563,8 +563,8 @@ REFUSED = [
         case="tfvars that lead nowhere",
         typed="start new --config {at}",
         files={"main.tf": SMALL, "terraform.tfvars@": "/nowhere"},
-        says="{at}/terraform.tfvars cannot be read: No such file or directory. Make it readable,"
-        " or move it out of the directory.",
+        says="{at}/terraform.tfvars cannot be read: it is a link to nowhere (/nowhere). Mend the"
+        " link, or move it out of the directory.",
     ),
     Row(
         case="snapshot past the bound",
@@ -662,8 +662,8 @@ REFUSED = [
     level(
         "level that is none",
         "account_admin=harsh",
-        "The rule account_admin has the level 'harsh', none of hard-mandatory, soft-mandatory,"
-        " advisory. Annotate the rule (custom: level), or correct `levels` in the settings.",
+        "The rule account_admin (rules/account_admin.rego) has the level 'harsh', none of"
+        " hard-mandatory, soft-mandatory, advisory. Annotate the rule (custom: level), or correct `levels` in the settings.",
     ),
     level(
         "level without a rule",

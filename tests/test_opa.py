@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import shlex
+import shutil
 import subprocess
 import time
 from collections.abc import Awaitable, Callable
@@ -400,6 +402,161 @@ async def test_a_policy_that_does_not_end_is_ended(evaluate: Evaluate, tmp_path:
     bundle = bundle_of(tmp_path, a=f"package tprov\nverdict := count([1 | {body}])")
     with pytest.raises(PolicyError, match=r"did not come to an end within 0\.5 s"):
         await evaluate(bundle, timeout=0.5)
+
+
+# --- what turns a rule off -------------------------------------------------------------------
+
+ADMIN_RULE = "rules/account_admin.rego"
+PACKAGE = "package tprov.rules.account_admin"
+FIRST = "findings contains plan.about(change, words) if {"
+
+
+def ours(folder: Path) -> Path:
+    """A copy of our own policies, to spoil."""
+    return Path(shutil.copytree(POLICIES, folder / "policies"))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ("findings contains", "finding contains", "nothing reads what `finding contains` collects"),
+        (FIRST, FIRST.replace("findings", "finding"), "nothing reads what `finding contains`"),
+        (FIRST, FIRST.replace("findings", "deny"), "nothing reads what `deny contains` collects"),
+        (
+            FIRST,
+            "deny contains plan.about(change, words) if {\n\t# deny\n\tfinding := `deny`",
+            "nothing reads what `deny contains` collects",
+        ),
+        (PACKAGE, "package tprov.rule.account_admin", "package is tprov.rule"),
+        (PACKAGE, "package tprov.rules.a.g", "package is tprov.rules.a.g"),
+        (PACKAGE, "package tprov.rules", "package is tprov.rules,"),
+        ("about := rego", "abuot := rego", "does not say what it is about"),
+    ],
+)
+async def test_a_typing_mistake_that_turns_a_rule_off_is_refused(
+    evaluate: Evaluate, tmp_path: Path, old: str, new: str, words: str
+) -> None:
+    """An administrator must not be let through because of one letter; the file is named."""
+    bundle = ours(tmp_path)
+    text = (bundle / ADMIN_RULE).read_text()
+    assert old in text
+    (bundle / ADMIN_RULE).write_text(text.replace(old, new))
+    with pytest.raises(PolicyError, match=re.escape(words)) as caught:
+        await evaluate(bundle, plan=(PLANS / "admin_user.json").read_bytes())
+    assert str(caught.value).startswith(f"{ADMIN_RULE}: ")
+    assert caught.value.remedy
+
+
+async def test_a_file_in_the_package_of_another_is_refused(
+    evaluate: Evaluate, tmp_path: Path
+) -> None:
+    """Its own findings could be missing, and the other's would hide that."""
+    bundle = ours(tmp_path)
+    (bundle / "rules" / "tenure.rego").write_text("package tprov.rules.retention\n\nx := 1\n")
+    with pytest.raises(PolicyError, match=r"^rules/tenure\.rego: its package is that of rules/ret"):
+        await evaluate(bundle)
+
+
+HEAD = """# METADATA
+# scope: package
+# title: Mine
+# custom: {level: advisory, remedy: None.}
+package tprov.rules.mine
+
+about := rego.metadata.chain()
+
+"""
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        'findings := "text"',
+        "findings := 5",
+        "findings := true if input.format_version",
+        "findings := true if input.no_such_thing",
+        'findings := [{"address": "", "message": "A list."}]',
+        'findings["x"] := 1',
+        'deny contains "x"',
+        "",
+    ],
+)
+async def test_a_rule_without_a_set_of_findings_is_refused(
+    evaluate: Evaluate, tmp_path: Path, rule: str
+) -> None:
+    """Whatever else they are, nothing in them would count."""
+    bundle = ours(tmp_path)
+    (bundle / "rules" / "mine.rego").write_text(HEAD + rule + "\n")
+    with pytest.raises(PolicyError, match=r"^rules/mine\.rego: .* would never object"):
+        await evaluate(bundle, plan=(PLANS / "namespace.json").read_bytes())
+
+
+async def test_a_set_that_findings_are_made_of_is_no_mistake(
+    evaluate: Evaluate, tmp_path: Path
+) -> None:
+    """A rule may collect first, and find then; nor need it find anything."""
+    bundle = ours(tmp_path)
+    body = (
+        "odd contains change if { some change in input.resource_changes; change.odd }\n\n"
+        'findings contains {"address": c.address, "message": "Odd."} if some c in odd\n'
+    )
+    (bundle / "rules" / "mine.rego").write_text(HEAD + body)
+    verdict = await evaluate(bundle, plan=(PLANS / "namespace.json").read_bytes())
+    assert verdict.findings == []
+
+
+@pytest.mark.parametrize("alone", [True, False])
+@pytest.mark.parametrize(
+    ("found", "words"),
+    [
+        ('"text"', "has no message"),
+        ("5", "has no message"),
+        ("null", "has no message"),
+        ('["text"]', "has no message"),
+        ("{}", "has no message"),
+        ('{"address": "", "message": 5}', "has a message that is no text"),
+        ('{"address": "", "message": {"a": 1}}', "has a message that is no text"),
+        ('{"address": "", "message": false}', "has a message that is no text"),
+        ('{"address": ["a"], "message": "Said."}', "has an address that is no text"),
+    ],
+)
+async def test_a_finding_that_is_no_sentence_is_told_by_its_rule(
+    evaluate: Evaluate, tmp_path: Path, found: str, words: str, alone: bool
+) -> None:
+    """By the file that has the mistake, which is never verdict.rego."""
+    bundle = ours(tmp_path)
+    if alone:
+        for rule in (bundle / "rules").glob("*.rego"):
+            rule.unlink()
+    (bundle / "rules" / "mine.rego").write_text(HEAD + f"findings contains {found}\n")
+    with pytest.raises(PolicyError, match=words) as caught:
+        await evaluate(bundle, plan=(PLANS / "namespace.json").read_bytes())
+    assert "rules/mine.rego" in str(caught.value)
+    assert "verdict.rego" not in str(caught.value)
+
+
+# --- links -----------------------------------------------------------------------------------
+
+
+async def test_a_linked_directory_of_rules_decides(evaluate: Evaluate, tmp_path: Path) -> None:
+    """Rules that several places share are linked to; what changes there is another bundle."""
+    bundle = ours(tmp_path)
+    (bundle / "rules").rename(tmp_path / "shared")
+    (bundle / "rules").symlink_to("../shared")
+    (bundle / "again").symlink_to(".")
+    verdict = await evaluate(bundle, plan=(PLANS / "admin_user.json").read_bytes())
+    assert [f.rule for f in verdict.findings] == ["account_admin"]
+    with (tmp_path / "shared" / "account_admin.rego").open("a") as file:
+        file.write("\n# changed\n")
+    assert opa.bundle_digest(bundle) != verdict.bundle_digest
+
+
+def test_a_link_to_nowhere_among_policies_is_said(tmp_path: Path) -> None:
+    """It was meant to be rules."""
+    bundle = bundle_of(tmp_path, a="package a")
+    (bundle / "rules").symlink_to("../gone")
+    with pytest.raises(PolicyError, match=r"rules in .* is a link to nowhere \(\.\./gone\)"):
+        opa.bundle_digest(bundle)
 
 
 # --- what can be wrong with the plan, and with OPA -------------------------------------------

@@ -8,6 +8,7 @@ undefined, garbled or empty is an error, and an error is never 'allowed'.
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 import json
 import os
@@ -19,13 +20,19 @@ from pathlib import Path
 from typing import Any, get_args
 
 from tprov_kernel.errors import PolicyError, TooLarge, ToolError
-from tprov_kernel.files import replace_private, write_private
+from tprov_kernel.files import leads_nowhere, replace_private, walk, write_private
 from tprov_kernel.messages import Finding, Level, Verdict
 from tprov_kernel.process import Completed, Ending, Guard, clean_environment, run
 from tprov_kernel.toolchain import Tool
 from tprov_kernel.toolchain.places import tools_home
 
 QUERY = "data.tprov.verdict"
+_SHAPES = (
+    "{name | is_set(data.tprov.rules[name].findings)}",
+    "{name | is_array(data.tprov.rules[name].about)}",
+)
+"""Which rules are made as a rule has to be, asked without the help of the bundle's own verdict."""
+
 FORBIDDEN = frozenset({"http.send", "net.lookup_ip_addr", "opa.runtime"})
 """What lets Rego reach outside: the network, and the environment."""
 
@@ -37,7 +44,10 @@ MAX_FINDINGS = 256 << 10
 MAX_TEXT = 32 << 10
 MAX_TRACE = 128 << 10
 _QUICK = Ending(terminate=1)
-_RULE = re.compile(r"^package\s+tprov\.rules\.(\w+)", re.MULTILINE)
+_PACKAGE = re.compile(r"^\s*package\s+([^\s#;]+)", re.MULTILINE)
+_RULE = re.compile(r"tprov\.rules\.(\w+)")
+_SET = re.compile(r"^\s*(\w+)\s+contains\b", re.MULTILINE)
+_ASIDE = re.compile(r'"(?:\\.|[^"\\\n])*"|`[^`]*`|#[^\n]*')
 _NOISE = re.compile(r"\S+:\d+\s+(\| )*(Redo|Index)\b")
 _PLACED = re.compile(r"(?P<where>[^\s:]+:\d+): (?:rego_\w+: )?(?P<what>.+)")
 
@@ -108,16 +118,23 @@ def read_bundle(bundle: Path) -> dict[str, bytes]:
     """Read the files that decide, by their path within the bundle.
 
     These are `*.rego` and `data.json` (or `data.yaml`), as OPA reads a bundle; tests
-    (`*_test.rego`), and whatever is hidden (an editor's copies), are not among them.
+    (`*_test.rego`), and whatever is hidden (an editor's copies), are not among them. Links to
+    directories are followed.
 
     Raises:
         PolicyError: It cannot be read, is too large for a bundle, or has no policy in it.
     """
     files: dict[str, bytes] = {}
     try:
-        for path in sorted(bundle.rglob("*")):
+        visible = walk(bundle, skip=lambda name: name.startswith(".")) if bundle.is_dir() else ()
+        for path in visible:
             name = path.relative_to(bundle).as_posix()
-            if decides(name) and path.is_file():
+            if leads_nowhere(path):
+                raise PolicyError(
+                    f"{name} in {bundle} is a link to nowhere ({path.readlink()}).",
+                    remedy="Mend the link, or remove it.",
+                )
+            if decides(name):
                 files[name] = path.read_bytes()
     except OSError as error:
         raise PolicyError(f"The policies in {bundle} cannot be read: {error.strerror}.") from None
@@ -136,10 +153,21 @@ def read_bundle(bundle: Path) -> dict[str, bytes]:
 
 def rules_in(files: Mapping[str, bytes]) -> list[str]:
     """Names of the rules in a bundle: the packages below `tprov.rules`."""
-    found = {
-        name for text in files.values() for name in _RULE.findall(text.decode(errors="replace"))
-    }
-    return sorted(found)
+    return sorted(_rule_files(files))
+
+
+def _rule_files(files: Mapping[str, bytes]) -> dict[str, str]:
+    """Name of each rule to the file that it is in."""
+    found = {}
+    for name in sorted(files, reverse=True):
+        if name.endswith(".rego") and (rule := _RULE.fullmatch(_package(files[name]))):
+            found[rule[1]] = name
+    return found
+
+
+def _package(content: bytes) -> str:
+    found = _PACKAGE.search(content.decode(errors="replace"))
+    return found[1] if found else ""
 
 
 def decides(name: str) -> bool:
@@ -213,8 +241,9 @@ async def evaluate_files(
         runner = _Runner(opa, guard, cwd=Path(folder), timeout=timeout, scrub=scrub)
         capabilities = await runner.capabilities(cache or tools_home(os.environ))
         _copy(files, Path(folder) / "bundle")
-        value = await runner.ask(capabilities, plan)
-    return _verdict(value, digest=_digest(files), opa=opa, scrub=scrub)
+        value, *shapes = await runner.ask(capabilities, plan)
+    _check_rules(files, *shapes)
+    return _verdict(value, files=files, opa=opa, scrub=scrub)
 
 
 async def explain(
@@ -294,10 +323,15 @@ class _Runner:
         write_private(self._cwd / kept.name, content)
         return self._cwd / kept.name
 
-    async def ask(self, capabilities: Path, plan: bytes) -> Any:
-        """Evaluate the query; give its value."""
+    async def ask(self, capabilities: Path, plan: bytes) -> list[Any]:
+        """Evaluate the query; give its value, and those of `_SHAPES`."""
         # In the bundle's own directory, so that errors name files as people know them.
-        argv = eval_args(bundle=".", capabilities=capabilities, timeout=self._timeout)
+        argv = eval_args(
+            bundle=".",
+            capabilities=capabilities,
+            timeout=self._timeout,
+            query="; ".join([QUERY, *_SHAPES]),
+        )
         done = await self._run(argv, stdin=plan, cwd=self._cwd / "bundle")
         if not done.stdout.strip():
             raise self._silence(done)
@@ -305,8 +339,10 @@ class _Runner:
         if errors := answer.get("errors"):
             raise self._refusal(errors)
         try:
-            return answer["result"][0]["expressions"][0]["value"]
-        except (KeyError, IndexError, TypeError):
+            found = [one["value"] for one in answer["result"][0]["expressions"]]
+            value, with_findings, with_about = found
+            return [value, with_findings, with_about]
+        except (KeyError, IndexError, TypeError, ValueError):
             raise PolicyError(
                 f"The policies give no verdict: {QUERY} is undefined.",
                 remedy="The package tprov needs a rule named verdict (see policies/verdict.rego).",
@@ -414,7 +450,70 @@ def _short(words: str, limit: int = 500) -> str:
 # --- the verdict -----------------------------------------------------------------------------
 
 
-def _verdict(value: Any, *, digest: str, opa: Tool, scrub: Scrub) -> Verdict:
+def _check_rules(
+    files: Mapping[str, bytes], with_findings: list[str], with_about: list[str]
+) -> None:
+    """Refuse rules that a typing mistake has turned off: they would find nothing, silently.
+
+    Args:
+        files: The policies.
+        with_findings: Rules whose `findings` are a set.
+        with_about: Rules that have `about`.
+    """
+    rules = _rule_files(files)
+    for name in sorted(files):
+        package = _package(files[name])
+        below = name.startswith("rules/") or package.startswith("tprov.rules")
+        if not name.endswith(".rego") or not below:
+            continue
+        rule = _RULE.fullmatch(package)
+        if not rule:
+            raise _no_rule(
+                f"{name}: its package is {package}, and nobody asks it",
+                "Name the package of a rule tprov.rules.NAME, with nothing below NAME.",
+            )
+        if rules[rule[1]] != name:
+            raise _no_rule(
+                f"{name}: its package is that of {rules[rule[1]]}",
+                "Give each rule a file and a package of its own.",
+            )
+        if wrong := _unread(files[name]):
+            raise _no_rule(
+                f"{name}: nothing reads what `{wrong} contains` collects",
+                "Write `findings contains`, or remove it.",
+            )
+        if rule[1] not in with_findings:
+            raise _no_rule(
+                f"{name}: it has no set of findings",
+                "Write `findings contains plan.about(change, words) if { ... }`.",
+            )
+        if rule[1] not in with_about:
+            raise _no_rule(
+                f"{name}: it does not say what it is about",
+                "Write annotations above the package, and `about := rego.metadata.chain()`.",
+            )
+
+
+def _no_rule(what: str, remedy: str) -> PolicyError:
+    return PolicyError(f"{what}, so this rule would never object.", remedy=remedy)
+
+
+def _unread(content: bytes) -> str:
+    """Name of a set in a rule's file that nothing there reads; empty without one."""
+    text = _ASIDE.sub("", content.decode(errors="replace"))
+    names = _SET.findall(text)
+    for name in names:
+        if name == "findings":
+            continue
+        # A variable may be called `finding`, which would look like somebody who reads the set.
+        typed = difflib.SequenceMatcher(None, name, "findings").ratio() > 0.8
+        if typed or len(re.findall(rf"\b{name}\b", text)) <= names.count(name):
+            return str(name)
+    return ""
+
+
+def _verdict(value: Any, *, files: Mapping[str, bytes], opa: Tool, scrub: Scrub) -> Verdict:
+    rules = _rule_files(files)
     if not isinstance(value, dict) or not isinstance(value.get("findings"), list):
         raise PolicyError(
             f"{QUERY} is no verdict: it needs a list of findings, and the level of each rule.",
@@ -427,8 +526,14 @@ def _verdict(value: Any, *, digest: str, opa: Tool, scrub: Scrub) -> Verdict:
             remedy="Put the rules (policies/rules) back.",
         )
     for rule, level in levels.items():
-        _level(rule, level, scrub)
-    findings = sorted((_finding(found, scrub) for found in value["findings"]), key=_hardness)
+        _level(_named(rule, rules), level, scrub)
+    if unasked := sorted(rules.keys() - levels.keys()):
+        raise PolicyError(
+            f"{rules[unasked[0]]}: the verdict does not ask this rule (no level of it).",
+            remedy="Let verdict.rego collect from data.tprov.rules.",
+        )
+    findings = [_finding(found, rules, scrub) for found in value["findings"]]
+    findings.sort(key=_hardness)
     size = sum(len(f.message) + len(f.remedy) + len(f.address) for f in findings)
     if size > MAX_FINDINGS:
         raise TooLarge(
@@ -438,19 +543,36 @@ def _verdict(value: Any, *, digest: str, opa: Tool, scrub: Scrub) -> Verdict:
     text = _pretty(_scrubbed(value, scrub))
     if len(text) > MAX_TEXT:
         text = text[:MAX_TEXT].rpartition("\n")[0] + "\n…"
-    return Verdict(findings=findings, bundle_digest=digest, opa_version=opa.version, text=text)
+    return Verdict(
+        findings=findings, bundle_digest=_digest(files), opa_version=opa.version, text=text
+    )
 
 
-def _finding(found: Any, scrub: Scrub) -> Finding:
+def _finding(found: Any, rules: Mapping[str, str], scrub: Scrub) -> Finding:
     found = found if isinstance(found, dict) else {}
-    fields = ("rule", "address", "message", "remedy", "title")
-    texts = {name: scrub(str(found.get(name, ""))) for name in fields}
-    if not texts["message"]:
+    rule = _named(str(found.get("rule") or "without a name"), rules)
+    for name in ("message", "address"):
+        if not isinstance(found.get(name, ""), str):
+            raise PolicyError(
+                f"A finding of the rule {scrub(rule)} has {_AN[name]} that is no text.",
+                remedy="Make findings with plan.about(change, words); sprintf makes a text.",
+            )
+    if not found.get("message"):
         raise PolicyError(
-            f"A finding of the rule {texts['rule'] or 'without a name'} has no message.",
+            f"A finding of the rule {scrub(rule)} has no message.",
             remedy="Make findings with plan.about(change, words).",
         )
-    return Finding(level=_level(texts["rule"], found.get("level"), scrub), **texts)
+    fields = ("rule", "address", "message", "remedy", "title")
+    texts = {name: scrub(str(found.get(name, ""))) for name in fields}
+    return Finding(level=_level(rule, found.get("level"), scrub), **texts)
+
+
+_AN = {"message": "a message", "address": "an address"}
+
+
+def _named(rule: str, rules: Mapping[str, str]) -> str:
+    """A rule's name, and its file where that is known."""
+    return f"{rule} ({rules[rule]})" if rule in rules else rule
 
 
 def _level(rule: str, level: object, scrub: Scrub) -> Level:
