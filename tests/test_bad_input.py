@@ -663,7 +663,8 @@ REFUSED = [
         "level that is none",
         "account_admin=harsh",
         "The rule account_admin (rules/account_admin.rego) has the level 'harsh', none of"
-        " hard-mandatory, soft-mandatory, advisory. Annotate the rule (custom: level), or correct `levels` in the settings.",
+        " hard-mandatory, soft-mandatory, advisory. Annotate the rule (custom: level), or correct"
+        " `levels` in the settings.",
     ),
     level(
         "level without a rule",
