@@ -272,6 +272,116 @@ async def test_another_terraform_that_plans_otherwise_asks_anew(
         await handle.result()
 
 
+async def test_a_terraform_of_the_same_version_that_was_swapped_plans_anew(
+    platform: Platform, tmp_path: Path
+) -> None:
+    """Its version is only what it says of itself: another program's plan has to be covered too."""
+    terraform = SwappedTerraform(platform, tmp_path)
+    client = await platform.client()
+    async with terraform.worker(platform, client, "same-tf") as settings:
+        handle = await start(client, settings, platform, "same-tf", ADMIN)
+        review = (await until(client, handle, asks)).review
+        assert review is not None
+        terraform.become(f"true; exec {terraform.real}")
+        terraform.log.unlink()
+        await runs.decide(handle, "approve", reason="as planned")
+        result = await handle.result()
+        after = await handle.query("get_review", result_type=Review)
+    assert result.status == Status.APPLIED
+    assert [d.outcome for d in result.decisions] == ["approved"]
+    used = [word for word in terraform.log.read_text().split() if word in ("plan", "apply")]
+    assert used == ["plan", "apply"], "what it was given is a plan of its own"
+    told = await audit(client, handle)
+    assert "Terraform or the provider is another program" in told.applies[0].failure
+    assert after.tools_digest == review.tools_digest != told.plans[-1].tools_digest
+    assert all(reviewed.matches for reviewed in told.reviews)
+
+
+async def test_a_terraform_of_the_same_version_that_plans_otherwise_asks_anew(
+    platform: Platform, tmp_path: Path
+) -> None:
+    """Nothing is applied by a program that was not there at the review; somebody is asked again."""
+    terraform = SwappedTerraform(platform, tmp_path)
+    client = await platform.client()
+    async with terraform.worker(platform, client, "same-tf-2") as settings:
+        handle = await start(client, settings, platform, "same-tf-2", ADMIN)
+        first = (await until(client, handle, asks)).review
+        assert first is not None
+        terraform.become(f"TF_VAR_account_access=developer exec {terraform.real}")
+        await runs.decide(handle, "approve", reason="as planned")
+        view = await until(client, handle, _asks_anew)
+        assert view.review is not None
+        assert view.review.terraform_version == first.terraform_version
+        assert view.review.tools_digest not in ("", first.tools_digest)
+        assert any("account_access" in sentence for sentence in view.review.differs)
+        assert held_objects(settings.stacks, "same-tf-2") == []
+        await runs.decide(handle, "deny", reason="")
+        await handle.result()
+
+
+def _exchange(file: Path) -> None:
+    """Put another program of the same version in its place: the same, and a byte after its end."""
+    fresh = file.with_name("fresh")
+    shutil.copy(file, fresh)
+    with fresh.open("ab") as end:
+        end.write(b"\0")
+    fresh.replace(file)
+
+
+async def test_an_opa_of_the_same_version_that_was_swapped_judges_anew(
+    platform: Platform, tmp_path: Path
+) -> None:
+    """What the former one allowed is not applied before the one that is there has judged."""
+    engine = tmp_path / "opa"
+    shutil.copy(platform.toolchain.opa.argv[0], engine)
+    terraform = SwappedTerraform(platform, tmp_path)
+    opa = replace(platform.toolchain.opa, argv=(str(engine),))
+    terraform.toolchain = replace(terraform.toolchain, opa=opa)
+    client = await platform.client()
+    async with terraform.worker(platform, client, "other-opa") as settings:
+        handle = await start(client, settings, platform, "other-opa", ADMIN)
+        await until(client, handle, asks)
+        _exchange(engine)
+        await runs.decide(handle, "approve", reason="as planned")
+        assert (await handle.result()).status == Status.APPLIED
+    told = await audit(client, handle)
+    assert "OPA is another program" in told.applies[0].failure
+    assert len({judged.opa_digest for judged in told.judgements}) == 2
+    assert all(reviewed.matches for reviewed in told.reviews)
+
+
+async def test_a_provider_of_the_same_version_that_was_swapped_applies_nothing(
+    platform: Platform, tmp_path: Path
+) -> None:
+    """Terraform has its checksum in the lock file, and does not even plan with it.
+
+    The remedy that is told helps, where the new one is meant.
+    """
+    mirror = tmp_path / "mirror"
+    shutil.copytree(platform.toolchain.mirror, mirror)
+    terraform = SwappedTerraform(platform, tmp_path)
+    terraform.toolchain = replace(terraform.toolchain, mirror=mirror)
+    client = await platform.client()
+    async with terraform.worker(platform, client, "other-provider") as settings:
+        handle = await start(client, settings, platform, "other-provider", ADMIN)
+        await until(client, handle, asks)
+        _exchange(next(mirror.rglob("terraform-provider-*")))
+        await runs.decide(handle, "approve", reason="as planned")
+        view = await until(client, handle, lambda v: v.repair is not None)
+        assert view.repair is not None
+        assert "does not match any of the checksums" in view.repair.failure
+        assert "Put back the provider" in view.repair.remedy
+        told = await audit(client, handle)
+        assert "Terraform or the provider is another program" in told.applies[0].failure
+        assert held_objects(settings.stacks, "other-provider") == []
+
+        config = settings.stacks / "other-provider" / "config"
+        shutil.rmtree(config / ".terraform")
+        (config / ".terraform.lock.hcl").unlink()
+        await runs.recheck(handle)
+        assert (await handle.result()).status == Status.APPLIED
+
+
 async def test_a_terraform_of_another_version_does_not_read_the_plan(
     platform: Platform, tmp_path: Path
 ) -> None:

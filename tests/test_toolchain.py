@@ -17,6 +17,7 @@ import pytest
 
 from tprov_kernel import toolchain
 from tprov_kernel.errors import ToolError
+from tprov_kernel.toolchain.digests import programs_digest
 from tprov_kernel.toolchain.find import Search, Tool, ToolMissing
 from tprov_kernel.toolchain.get import fetch_provider, get_provider, write_launcher
 from tprov_kernel.toolchain.golang import go_environment
@@ -513,3 +514,41 @@ def test_a_tool_that_was_replaced_since_it_was_found(
     path.unlink()
     with pytest.raises(ToolError, match=r"terraform is no longer what it was: .* does not exist"):
         toolchain.as_it_is_now(found, environ)
+
+
+class TestDigests:
+    """A program is its contents, and those of what it starts."""
+
+    def test_another_program_has_another_digest(self, tmp_path: Path) -> None:
+        """Same version, same size, same time: it is another one, until it is put back."""
+        path = terraform(tmp_path / "terraform", "1.11.4")
+        (link := tmp_path / "link").symlink_to(path)
+        before, content, status = programs_digest(path), path.read_bytes(), path.stat()
+        assert programs_digest(link) == before
+        path.write_bytes(content.replace(b"plan9", b"plan8"))
+        os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+        assert programs_digest(path) != before
+        path.write_bytes(content)
+        assert programs_digest(link) == before
+        path.unlink()
+        assert programs_digest(path) != before
+
+    def test_a_script_is_what_it_starts_too(self, tmp_path: Path) -> None:
+        """The wheel's launcher: its Python, its runner, its library; not where it writes a log."""
+        library, runner = tmp_path / "a b" / "lib.so", tmp_path / "runner.py"
+        library.parent.mkdir()
+        library.write_bytes(b"one")
+        runner.write_text("run()")
+        (log := tmp_path / "log").write_text("one")
+        launcher = tmp_path / "bin" / "terraform"
+        write_launcher(launcher, python=sys.executable, runner=runner, library=library)
+        with launcher.open("a") as end:
+            end.write(f"echo >> {log}\n")
+        before = programs_digest(wrapper := script(tmp_path / "wrapper", f"exec {launcher}"))
+        log.write_text("two")
+        assert programs_digest(wrapper) == before
+        library.write_bytes(b"two")
+        changed = programs_digest(wrapper)
+        assert changed != before
+        runner.write_text("run_otherwise()")
+        assert programs_digest(wrapper) not in (before, changed)

@@ -210,6 +210,8 @@ class Activities:
     async def terraform_plan(self, job: PlanJob) -> PlanResult:
         """Check key and endpoint, plan the snapshot, and ask the Cloud what exists already."""
         async with self._beating(job), self._ready(job) as bench:
+            # Before it plans: one that is exchanged meanwhile is another one at the apply.
+            tools_digest = await asyncio.to_thread(self._tools.digest)
             account = await self._preflight(bench)
             settled = await self._settle(bench)
             plan_file = bench.stack.path / "tfplan"
@@ -247,6 +249,7 @@ class Activities:
                     state_lineage=str(state.get("lineage", "")),
                     state_serial=int(state.get("serial", 0)),
                     terraform_version=bench.terraform.tool.version,
+                    tools_digest=tools_digest,
                 ),
                 view=plan_view(redacted),
                 account=account,
@@ -264,7 +267,8 @@ class Activities:
         """Let OPA judge the real plan, on its standard input; what comes back is scrubbed."""
         async with self._beating(job):
             shown, redacted = await self._recall(job, job.plan)
-            return await opa.evaluate(
+            opa_digest = await asyncio.to_thread(self._tools.opa_digest)
+            verdict = await opa.evaluate(
                 self._tools.opa,
                 self._guard,
                 bundle=self._settings.policies,
@@ -272,6 +276,7 @@ class Activities:
                 scrub=redacted.scrubber.text,
                 timeout=self._policy_timeout,
             )
+            return replace(verdict, opa_digest=opa_digest)
 
     @activity.defn
     @step
@@ -371,6 +376,7 @@ class Activities:
                 f" {bench.terraform.tool.version}.",
                 remedy="It is planned anew; what was not approved is asked about.",
             )
+        await self._same_programs(job)
         state = await bench.terraform.state()
         now = (str(state.get("lineage", "")), int(state.get("serial", 0)))
         if now != (job.plan.state_lineage, job.plan.state_serial):
@@ -392,6 +398,20 @@ class Activities:
                 remedy="It is judged anew; what was not approved is asked about.",
             )
         return content
+
+    async def _same_programs(self, job: ApplyJob) -> None:
+        """Make sure that the programs are those of the review, whatever they say."""
+        planned, judged = job.plan.tools_digest, job.opa_digest
+        if planned and await asyncio.to_thread(self._tools.digest) != planned:
+            raise ReviewOutdated(
+                "Terraform or the provider is another program than when this was planned.",
+                remedy="Use one Terraform and one provider for a run, or start it again.",
+            )
+        if judged and await asyncio.to_thread(self._tools.opa_digest) != judged:
+            raise ReviewOutdated(
+                "OPA is another program than when it judged this plan.",
+                remedy="Use one OPA for a run, or start it again.",
+            )
 
     def _applies(self, bench: _Bench) -> list[reconcile.Attempt]:
         """Every apply in the journal; the last one's end is noted first, if nobody did.

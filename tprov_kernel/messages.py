@@ -315,6 +315,8 @@ class SavedPlan:
         state_lineage: The state's lineage when it was planned; empty for no state yet.
         state_serial: The state's serial when it was planned; 0 for no state yet.
         terraform_version: The version that wrote it; only that very version can read it.
+        tools_digest: SHA-256 over the programs of Terraform and the provider, hex; empty in a plan
+            of a time before that was looked at.
     """
 
     sealed: str
@@ -323,6 +325,7 @@ class SavedPlan:
     state_lineage: str
     state_serial: int
     terraform_version: str
+    tools_digest: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -378,12 +381,14 @@ class Verdict:
         bundle_digest: SHA-256 over the policy files, hex.
         opa_version: The engine that decided.
         text: OPA's own output for people (`--format pretty`), scrubbed and bounded.
+        opa_digest: SHA-256 over its program, hex; empty as `SavedPlan.tools_digest` may be.
     """
 
     findings: list[Finding]
     bundle_digest: str
     opa_version: str
     text: str = ""
+    opa_digest: str = ""
 
     def at(self, level: Level) -> list[Finding]:
         """The findings of one level."""
@@ -414,6 +419,8 @@ class Review:
     """Digest of the review that this one takes the place of; empty for a first one."""
     differs: list[str] = field(default_factory=list)
     """What is different from the superseded review, a sentence each."""
+    tools_digest: str = ""
+    opa_digest: str = ""
 
     @property
     def short(self) -> str:
@@ -446,6 +453,9 @@ def make_review(
         "bundle_digest": verdict.bundle_digest,
         "terraform_version": plan.plan.terraform_version,
     }
+    # Only where they are known: a review of a time before keeps its digest.
+    programs = {"tools_digest": plan.plan.tools_digest, "opa_digest": verdict.opa_digest}
+    bound |= {name: digest for name, digest in programs.items() if digest}
     findings = [asdict(f) for f in verdict.findings]
     text = json.dumps({**bound, "findings": findings}, sort_keys=True, separators=(",", ":"))
     return Review(
@@ -513,6 +523,7 @@ class ApplyJob(Job):
     bundle_digest: str
     absent: list[str] = field(default_factory=list)
     """Addresses whose object the look-up found to be absent before the review."""
+    opa_digest: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -50,6 +50,12 @@ _REMEDIES = (
         " argument of `lab.start`.",
     ),
     (
+        "does not match any of the checksums",
+        "Put back the provider that the stack was initialised with. If the new one is meant, remove"
+        " .terraform and .terraform.lock.hcl from the stack's directory. Then recheck, or start"
+        " again.",
+    ),
+    (
         _STATE,
         "Put the state's backup in its place: terraform.tfstate.backup lies beside it.",
     ),

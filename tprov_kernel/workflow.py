@@ -403,6 +403,7 @@ class ProvisionInfraWorkflow:
             plan=judged.plan.plan,
             bundle_digest=judged.verdict.bundle_digest,
             absent=judged.plan.absent,
+            opa_digest=judged.verdict.opa_digest,
         )
         self._applying = workflow.start_activity(
             "terraform_apply",

@@ -158,6 +158,10 @@ def _review(item: Reviewed) -> Iterator[str]:
     yield f"  policy bundle {_code(review.bundle_digest)}"
     state = f"{_code(review.state_lineage or 'none')}, serial {review.state_serial}"
     yield f"  state {state}; Terraform {_text(review.terraform_version)}"
+    if review.tools_digest:
+        yield f"  programs of Terraform and the provider {_code(review.tools_digest)}"
+    if review.opa_digest:
+        yield f"  program of OPA {_code(review.opa_digest)}"
     yield f"  {findings_words(review.findings)}"
     if review.supersedes:
         yield f"in place of review {_digest(review.supersedes)}, from which differs"

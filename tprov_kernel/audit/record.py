@@ -85,6 +85,7 @@ class Planned:
     worker: str
     attempts: int
     former_failure: str = ""
+    tools_digest: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,6 +104,7 @@ class Judged:
     bundle_digest: str = ""
     opa_version: str = ""
     failure: str = ""
+    opa_digest: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -139,6 +139,7 @@ class Steps:
                 worker=step.worker,
                 attempts=step.attempts,
                 former_failure=step.former_failure,
+                tools_digest=plan.plan.tools_digest,
             )
         )
         self._tell_recovery(plan.story, plan.adopted, at)
@@ -158,6 +159,7 @@ class Steps:
             findings=verdict.findings,
             bundle_digest=verdict.bundle_digest,
             opa_version=verdict.opa_version,
+            opa_digest=verdict.opa_digest,
         )
         self.judgements.append(judged)
         self._tell(at, f"The policies on plan {judged.plan}: {findings_words(judged.findings)}.")

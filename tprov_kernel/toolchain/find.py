@@ -15,7 +15,9 @@ from pathlib import Path
 from typing import Literal
 
 from tprov_kernel.errors import ToolError
+from tprov_kernel.toolchain.digests import programs_digest
 from tprov_kernel.toolchain.places import (
+    PROVIDER_BINARY,
     PROVIDER_MODULE,
     PROVIDER_SOURCE,
     mirrored_binary,
@@ -76,6 +78,15 @@ class Toolchain:
     temporal: Tool
     provider: Tool
     mirror: Path
+
+    def digest(self) -> str:
+        """Give the digest of what makes a plan and applies it: Terraform and the provider."""
+        mirrored = self.mirror.glob(f"*/{PROVIDER_SOURCE}/*/*/{PROVIDER_BINARY}_v*")
+        return programs_digest(Path(self.terraform.argv[0]), *sorted(mirrored))
+
+    def opa_digest(self) -> str:
+        """Give the digest of what judges."""
+        return programs_digest(Path(self.opa.argv[0]))
 
     def cli_config(self) -> str:
         """Give the Terraform CLI configuration of every Terraform that we run.
