@@ -13,6 +13,7 @@ from temporalio.api.enums.v1 import EventType
 from temporalio.client import Client
 from temporalio.common import RawValue
 from temporalio.converter import PayloadConverter
+from temporalio.worker import Replayer
 
 from tests.conftest import Platform
 from tests.test_audit import _until_written
@@ -32,6 +33,7 @@ from tprov_kernel.decisions import (
 from tprov_kernel.errors import DecisionRefused
 from tprov_kernel.lab.gate import decisions_html, decisions_words
 from tprov_kernel.messages import WORKFLOW_TYPE, Decision, DecisionInput, Status
+from tprov_kernel.workflow import ProvisionInfraWorkflow
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -206,3 +208,5 @@ async def test_a_flood_of_signals_does_not_end_a_run(
     memos = [e for e in history.events if e.event_type == kind]
     assert len(memos) <= 4, "the review, the flood (in one or two parts), the approval"
     assert all(e.ByteSize() < 2 * MAX_BYTES for e in memos)
+    replayer = Replayer(workflows=[ProvisionInfraWorkflow], data_converter=client.data_converter)
+    await replayer.replay_workflow(history)
