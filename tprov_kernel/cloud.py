@@ -197,7 +197,8 @@ class CloudClient:
             )
         if "connect error" in error.message:
             return self._unavailable(_reason(error.message))
-        if error.status == RPCStatusCode.CANCELLED:  # not by us: it ended in the middle of the call
+        # Cancelled, but not by us, or a transport without a reason: it ended in mid-call.
+        if error.status == RPCStatusCode.CANCELLED or error.message.strip() == "transport error":
             return self._unavailable("broke the connection off")
         return CloudUnavailable(
             f"{self._who} answers with {code}: {_clause(error.message)}.",
