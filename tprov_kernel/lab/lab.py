@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 
-from tprov_kernel.errors import ServiceError, StackError, TprovError
+from tprov_kernel.errors import ServiceError, TprovError
 from tprov_kernel.given import plainly_given, warning_about
 from tprov_kernel.lab import _state, output, typed
 from tprov_kernel.lab.logs import log_into
@@ -145,6 +145,7 @@ class Lab:
 
     def _connect(self) -> None:
         from tprov_kernel.connect import connect, me
+        from tprov_kernel.lab.stacks import NotebookStacks
         from tprov_kernel.payloads.keyring import KeyRing
         from tprov_kernel.services import environment_for_terminal
 
@@ -153,6 +154,7 @@ class Lab:
         self.client: Client = self._runtime.call(
             connect(self.settings, self.key_ring, identity=self.identity)
         )
+        self._stacks = NotebookStacks(self.client, self.settings, notebook=self.place.name)
         if self.settings.target == "local":
             # So that `!temporal ...` in a cell meets this server, and no other.
             os.environ.update(environment_for_terminal(self.settings, toolchain=self.toolchain))
@@ -319,7 +321,7 @@ class Lab:
         if names := plainly_given(directory, asked.get("variables", {})):
             print(*warning_about(names, where="in this notebook, which keeps it"), sep="\n")
         if not again:
-            stack = await self._free_stack(stack)
+            stack = await self._stacks.free(stack)
         if await runs.is_open(self.client, stack):
             print(f"A run is open on stack {stack!r} already: here it is.")
             open_one = await self._run(await runs.run_of(self.client, stack), stack, via)
@@ -348,26 +350,7 @@ class Lab:
         Raises:
             ConfigurationError: The directory is no configuration.
         """
-        from tprov_kernel import runs
-        from tprov_kernel.stacks import copy_configuration
-
-        original = runs.resolve_directory(config, root=self.settings.root)
-        target = self.settings.home / "copies" / self.place.name / original.name
-        if target.is_dir() and self._is_used(target):
-            print("A run is open on this copy: it is left as it is.")
-        else:
-            copy_configuration(original, target)
-        return Path(os.path.relpath(target))
-
-    def _is_used(self, directory: Path) -> bool:
-        """Whether an open run of this notebook was started from a directory."""
-        from tprov_kernel import runs
-
-        stacks = self._call(self._open_stacks())
-        asked = [self._call(runs.last_request(self.client, stack)) for stack in stacks]
-        bases = (Path.cwd(), self.settings.root)
-        open_on = {(base / request.directory).resolve() for request in asked for base in bases}
-        return directory.resolve() in open_on
+        return self._call(self._stacks.copy(config))
 
     def script(self, config: str, commands: str) -> PlainScript:
         """Give a plain script for a fresh copy of a configuration: Terraform without a workflow.
@@ -387,22 +370,6 @@ class Lab:
 
     def _means(self) -> dict[str, Any]:
         return {"settings": self.settings, "runtime": self._runtime, "guard": self._guard}
-
-    async def _free_stack(self, stack: str) -> str:
-        """The first of stack, stack-2, ... that is open (here it is) or holds nothing."""
-        from tprov_kernel import runs
-        from tprov_kernel.stacks import check_name, held_objects
-
-        for number in range(1, 1000):
-            name = check_name(stack if number == 1 else f"{stack}-{number}")
-            held = held_objects(self.settings.stacks, name)
-            if not held or await runs.is_open(self.client, name):
-                return name
-            print(
-                f"Stack {name!r} holds {len(held)} object{'s' * (len(held) > 1)} of an earlier run;"
-                " it is left alone. `lab.tidy_up()` removes what earlier runs made."
-            )
-        raise StackError(f"Too many stacks are called {stack!r}.", remedy="Use `tprov reset`.")
 
     def run(self, stack: str, *, via: Via = "update") -> Run:
         """Give the last run on a stack, open or closed.
@@ -519,20 +486,8 @@ class Lab:
 
     def leftovers(self) -> dict[str, list[str]]:
         """What this notebook's stacks hold: name to the addresses in its state."""
-        from tprov_kernel.stacks import held_objects
-
-        names = self._call(self._own_stacks())
-        held = {name: held_objects(self.settings.stacks, name) for name in sorted(names)}
-        return {name: addresses for name, addresses in held.items() if addresses}
-
-    async def _own_stacks(self) -> set[str]:
-        from tprov_kernel.messages import WORKFLOW_TYPE
-
-        query = f"WorkflowType='{WORKFLOW_TYPE}' AND TaskQueue='{self.settings.task_queue}'"
-        found = {run.stack for run in self.runs}
-        async for execution in self.client.list_workflows(query):
-            found.add(execution.id.removeprefix("stack-"))
-        return found
+        names = self._call(self._stacks.names())
+        return self._stacks.held([*names, *(run.stack for run in self.runs)])
 
     def _web(self, workflow_id: str, run_id: str) -> WebUI:
         from tprov_kernel.lab.looks import WebUI
@@ -714,17 +669,8 @@ class Lab:
 
     def show_open_runs(self) -> None:
         """After a kernel restart: the cards of this notebook's runs that are still open."""
-        for stack in self._call(self._open_stacks())[:3]:
+        for stack in self._call(self._stacks.names(only_open=True))[:3]:
             self.run(stack).card()
-
-    async def _open_stacks(self) -> list[str]:
-        from tprov_kernel.messages import WORKFLOW_TYPE
-
-        query = (
-            f"WorkflowType='{WORKFLOW_TYPE}' AND TaskQueue='{self.settings.task_queue}'"
-            " AND ExecutionStatus='Running'"
-        )
-        return [e.id.removeprefix("stack-") async for e in self.client.list_workflows(query)]
 
     def _call(self, work: Coroutine[Any, Any, T], *, timeout: float = 60.0) -> T:
         if not self.is_open:
