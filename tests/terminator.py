@@ -65,6 +65,16 @@ class Authority:
         return pair
 
 
+class Papers:
+    """Who signs, the server's certificate, a client's, and a stranger's."""
+
+    def __init__(self, folder: Path) -> None:
+        self.authority = Authority.made(folder, "authority")
+        self.server = self.authority.signs(folder, "server")
+        self.client = self.authority.signs(folder, "client")
+        self.stranger = Authority.made(folder, "others").signs(folder, "stranger")
+
+
 _PEM = serialization.Encoding.PEM
 
 

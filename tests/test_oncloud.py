@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -18,9 +19,12 @@ SET = {"TEMPORAL_HOST_URL": "p.a.tmprl.cloud:7233", "TEMPORAL_CLOUD_API_KEY": "c
         ({}, False, "TEMPORAL_HOST_URL and TEMPORAL_CLOUD_API_KEY are not set"),
         ({"TEMPORAL_ADDRESS": "a:1"}, False, "TEMPORAL_CLOUD_API_KEY is not set"),
         ({"TEMPORAL_CLOUD_API_KEY": "canary"}, False, "TEMPORAL_HOST_URL is not set"),
+        # A file that names no server is none that says where to go.
+        ({"TEMPORAL_CLOUD_API_KEY": "canary", "TEMPORAL_CONFIG_FILE": os.devnull}, False,
+         "TEMPORAL_HOST_URL is not set"),
         (SET, True, "Nobody is here to see what would be created"),
     ],
-)
+)  # fmt: skip
 def test_it_stays_here_and_says_why(environ: dict[str, str], headless: bool, words: str) -> None:
     """What is missing is named; nothing is made at the Cloud by a run that nobody watches."""
     said = why_not(environ, headless=headless)
@@ -29,10 +33,18 @@ def test_it_stays_here_and_says_why(environ: dict[str, str], headless: bool, wor
     assert "canary" not in said
 
 
-def test_it_goes_there_where_it_may() -> None:
-    """Everything is set and somebody looks, or it was asked for by one more name."""
+def test_it_goes_there_where_it_may(tmp_path: Path) -> None:
+    """Everything is set and somebody looks, or it was asked for by one more name.
+
+    A profile says where, too; and what contradicts itself is refused where it is used.
+    """
     assert why_not(SET, headless=False) == ""
     assert why_not(SET | {"TPROV_TARGET": "remote"}, headless=True) == ""
+    key, file = {"TEMPORAL_CLOUD_API_KEY": "canary"}, tmp_path / "temporal.toml"
+    file.write_text('[profile.default]\naddress = "a:1"\n')
+    assert why_not(key | {"TEMPORAL_CONFIG_FILE": str(file)}, headless=False) == ""
+    file.write_text("no [toml")
+    assert why_not(key | {"TEMPORAL_CONFIG_FILE": str(file)}, headless=False) == ""
 
 
 OPEN = 'from tprov_kernel import open_lab\nlab = open_lab(target="remote", or_local=True)'
@@ -52,4 +64,4 @@ def test_what_the_lab_sets_for_cells_is_not_taken_for_the_reader_s(tmp_path: Pat
         assert "are not set: these cells run on this machine" in opens(shell)
         said = shell.run("lab.connection()").text
         assert said.count("not set:") == 6
-        assert "the stand-in" in said
+        assert "a stand-in on this machine" in said

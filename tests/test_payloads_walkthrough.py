@@ -6,12 +6,15 @@ Pictures are kept in `artifacts`.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, expect
 
 from tests.browser import NOT_RUN, chromium, find_chromium
-from tests.walkthrough import Running, card_in, cell, opened, tprov_lab, workspace
+from tests.conftest import Platform
+from tests.terminator import Papers, Terminator, terminator
+from tests.walkthrough import Running, card_in, cell, opened, status_of, tprov_lab, workspace
 
 pytestmark = [
     pytest.mark.browser,
@@ -93,3 +96,70 @@ def test_without_a_key_the_cloud_s_notebook_says_that_it_stays_here(
             notebook.run(number)
         assert "Traceback" not in notebook.panel.inner_text()
         notebook.picture("cloud-end")
+
+
+@pytest.fixture
+def papers(tmp_path: Path) -> Papers:
+    """Certificates of the test's own."""
+    return Papers(tmp_path)
+
+
+@pytest.fixture
+def far(own: Platform, papers: Papers) -> Iterator[Terminator]:
+    """A server that is not the lab's, and demands a client certificate."""
+    stands = terminator(own.settings.address, server=papers.server, clients=papers.authority)
+    there = own.runtime.call(stands.__aenter__())
+    yield there
+    own.runtime.call(stands.__aexit__(None, None, None))
+
+
+def test_with_everything_set_the_cloud_s_notebook_goes_there(
+    browser: Browser, own: Platform, papers: Papers, far: Terminator, tmp_path: Path
+) -> None:
+    """Variables in the terminal of `tprov lab`: the same cells, on that server, and tidied up."""
+    there = own.settings.cloud
+    environ = {
+        "TEMPORAL_CLOUD_API_KEY": there.api_key,
+        "TEMPORAL_HOST_URL": far.address,
+        "TEMPORAL_MTLS_TLS_CERT": str(papers.client.cert),
+        "TEMPORAL_MTLS_TLS_KEY": str(papers.client.key),
+        "TEMPORAL_NAMESPACE": "default",
+        "TEMPORAL_INFRA_PROVISION_TASK_QUEUE": "infra-provisioning",
+        # The Cloud's own are known to every machine; these have to be told.
+        "SSL_CERT_FILE": str(papers.authority.cert),
+        "TEMPORAL_CLOUD_ENDPOINT": there.endpoint,
+        "TEMPORAL_CLOUD_ALLOW_INSECURE": "true",
+    }
+    (tmp_path / "work").mkdir()
+    with (
+        tprov_lab(workspace(tmp_path / "work"), environ) as running,
+        opened(browser, running.lab, CLOUD) as notebook,
+    ):
+        panel = notebook.run(0)
+        expect(panel).to_contain_text(f"remote: {far.address}")
+        expect(panel).not_to_contain_text("these cells run on this machine")
+        notebook.picture("remote-panel", panel)
+        connection = notebook.run(cell(CLOUD, "lab.connection"))
+        expect(connection.get_by_text("not set:")).to_have_count(0)
+        expect(connection).to_contain_text("TLS with a client certificate")
+        notebook.picture("remote-connection", connection)
+        check = notebook.run(cell(CLOUD, "lab.check"))
+        expect(check).to_contain_text("Everybody answers")
+        notebook.picture("remote-check", check)
+        start = cell(CLOUD, "lab.start(")
+        said = notebook.run(start)
+        expect(said).to_contain_text(f"Starting cloud on {far.address}")
+        notebook.run(cell(CLOUD, "run.wait()"))
+        expect(status_of(card_in(said))).to_contain_text("applied")
+        notebook.picture("remote-card", said)
+        ways = notebook.run(cell(CLOUD, "lab.payload_view"))
+        expect(ways.locator(".tprov-row")).to_contain_text("Decoded in this kernel")
+        notebook.picture("remote-payload", ways)
+        for number in range(start + 1, len(notebook.cells.all())):
+            notebook.run(number)
+        tidied = notebook.output(cell(CLOUD, "tidy_up"))
+        expect(tidied).to_contain_text("cloud: destroyed.")
+        notebook.picture("remote-tidied", tidied)
+        notebook.picture("remote-end")
+        assert notebook.errors() == []
+        assert "Traceback" not in notebook.panel.inner_text()

@@ -11,13 +11,19 @@ import json
 import secrets
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
+import nbformat
 import pytest
 import pytest_asyncio
+from nbclient import NotebookClient
+from temporalio.client import WorkflowExecutionStatus
 
 from tests.cli.typed import TPROV, Terminal, until_said
 from tests.conftest import ROOT, Platform
-from tests.terminator import Authority, Pair, Terminator, terminator
+from tests.kernels import NOTEBOOKS, environment
+from tests.terminator import Pair, Papers, Terminator, terminator
+from tests.widgets.reader import text_of
 from tprov_kernel.connect import connect
 from tprov_kernel.errors import ServiceError, SettingsError
 from tprov_kernel.payloads.keyring import KeyRing
@@ -26,16 +32,6 @@ from tprov_kernel.settings import remote_settings
 pytestmark = pytest.mark.timeout(120)
 
 KEY = "canary-server-key-5bd2"
-
-
-class Papers:
-    """Who signs, the server's certificate, a client's, and a stranger's."""
-
-    def __init__(self, folder: Path) -> None:
-        self.authority = Authority.made(folder, "authority")
-        self.server = self.authority.signs(folder, "server")
-        self.client = self.authority.signs(folder, "client")
-        self.stranger = Authority.made(folder, "others").signs(folder, "stranger")
 
 
 @pytest.fixture(scope="module")
@@ -96,6 +92,105 @@ async def test_the_description_s_own_variables_are_enough(
     assert "stack-afar applied after" in said.err
     assert f"Starting afar on {mtls.address}, namespace default" in said.err
     assert (tmp_path / "home" / "remote" / "keys.json").exists()
+
+
+ON_CLOUD = "10_on_temporal_cloud"
+
+
+@pytest.mark.parametrize("how", ["a client certificate", "an API key", "a profile"])
+async def test_the_cloud_s_notebook_runs_on_a_server_that_is_not_ours(
+    platform: Platform,
+    papers: Papers,
+    mtls: Terminator,
+    keyed: Terminator,
+    tmp_path: Path,
+    how: str,
+) -> None:
+    """Every cell of the very file, with what a reader sets and the remote target; it cleans up.
+
+    Nobody watches here, so that it goes there was asked for by one more name.
+    """
+    env = environment(tmp_path / "home", notebook=ON_CLOUD, TPROV_TARGET="remote") | cloud(platform)
+    env |= {
+        "a client certificate": {
+            "TEMPORAL_HOST_URL": mtls.address,
+            "TEMPORAL_NAMESPACE": "default",
+            "TEMPORAL_INFRA_PROVISION_TASK_QUEUE": "far",
+            "SSL_CERT_FILE": str(papers.authority.cert),
+        }
+        | _as_env(papers.client),
+        "an API key": {
+            "TEMPORAL_HOST_URL": keyed.address,
+            "TEMPORAL_NAMESPACE": "default",
+            "TEMPORAL_API_KEY": KEY,
+            "SSL_CERT_FILE": str(papers.authority.cert),
+        },
+        "a profile": {
+            "TEMPORAL_CONFIG_FILE": _toml(
+                tmp_path,
+                f'[profile.default]\naddress = "{keyed.address}"\napi_key = "{KEY}"\n'
+                'namespace = "default"\n[profile.default.tls]\n'
+                f'server_ca_cert_path = "{papers.authority.cert}"\n',
+            )
+        },
+    }[how]
+    address = mtls.address if how == "a client certificate" else keyed.address
+    queue = env.get("TEMPORAL_INFRA_PROVISION_TASK_QUEUE", "infra-provisioning") + f"-{ON_CLOUD}"
+    before = await platform.cloud.list_namespaces()
+    env["TPROV_AUTOPILOT"] = "1"
+    notebook: Any = nbformat.read(NOTEBOOKS / f"{ON_CLOUD}.ipynb", as_version=4)  # type: ignore[no-untyped-call]
+    place = {"metadata": {"path": str(NOTEBOOKS)}}
+    runner = NotebookClient(notebook, timeout=90, kernel_name="python3", resources=place)
+    await runner.async_execute(env=env)  # raises where a cell fails
+
+    said = {cell.source: _said(cell) for cell in notebook.cells if cell.cell_type == "code"}
+
+    def of(code: str) -> str:
+        return next(text for source, text in said.items() if code in source)
+
+    assert f"remote: {address}" in of("open_lab")
+    assert "not set" not in of("open_lab")
+    connection = of("lab.connection()")
+    assert f"Temporal server used {address}, TLS with {how}".replace("a profile", "an API key") in (
+        connection
+    )
+    assert "not set:" not in connection
+    assert f"Task queue used {queue}" in connection
+    assert "not Temporal Cloud itself" in connection
+    if how == "a profile":
+        assert "TEMPORAL_HOST_URL not set, said by profile default of temporal.toml" in connection
+    assert "Everybody answers" in of("lab.check()")
+    assert f"polls {queue}" in of("lab.check()")
+    assert "account tprov (not Temporal Cloud itself)" in of("lab.check()")
+    assert "Search attributes all of ours are known" in of("lab.check()")
+    assert f"Starting cloud on {address}, namespace default" in of("lab.start(")
+    assert "account tprov. What it will create is in its plan, and may cost" in of("lab.start(")
+    assert "stack-cloud: applied after" in of("run.wait()")
+    assert "Decoded in this kernel" in of("lab.payload_view")
+    assert '"address": "temporalcloud_namespace.this"' in of("lab.payload_view")
+    assert "binary/encrypted" in of("lab.payload_view")
+    assert "cloud: destroyed." in of("lab.tidy_up()")
+    for secret in (KEY, platform.settings.cloud.api_key):
+        assert secret not in json.dumps(notebook)
+
+    # The server says the same: both runs are its own, and what was made is gone.
+    client = await platform.client()
+    listed = client.list_workflows(f"TaskQueue='{queue}'", limit=2)
+    runs = [run async for run in listed]
+    assert {(r.id, r.status) for r in runs} == {("stack-cloud", WorkflowExecutionStatus.COMPLETED)}
+    assert await platform.cloud.list_namespaces() == before
+    assert (tmp_path / "home" / "remote" / "keys.json").exists()
+    assert f"Bearer {KEY}" in keyed.authorizations or how == "a client certificate"
+
+
+def _said(cell: Any) -> str:
+    """What a person reads below a cell."""
+    said = []
+    for output in cell.outputs:
+        data = output.get("data", {})
+        html = data.get("text/html")
+        said.append(text_of(html) if html else output.get("text") or data.get("text/plain", ""))
+    return "\n".join(said)
 
 
 def _toml(folder: Path, text: str) -> str:

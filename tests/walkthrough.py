@@ -10,7 +10,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,12 +44,13 @@ def wait_until(condition: Callable[[], bool], *, seconds: float, what: str) -> N
 
 
 @contextmanager
-def tprov_lab(work: Path) -> Iterator[Running]:
+def tprov_lab(work: Path, environ: Mapping[str, str] | None = None) -> Iterator[Running]:
     """`tprov lab` in a workspace, as a process of its own, until the block ends."""
     dropped = ("TPROV_", "TEMPORAL_", "JUPYTER", "JPY_", "PYTEST_")
     env = {n: v for n, v in os.environ.items() if not n.startswith(dropped)}
     tools = os.environ.get("TPROV_TOOLS") or str(tools_home(os.environ))
     env |= {"HOME": str(work / "home"), "TPROV_TOOLS": tools, "PYTHONPATH": str(ROOT)}
+    env |= environ or {}
     log = work / "lab.log"
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))

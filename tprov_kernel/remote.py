@@ -109,6 +109,17 @@ def read_connection(environ: Mapping[str, str]) -> Connection:
     )
 
 
+def names_a_server(environ: Mapping[str, str]) -> bool:
+    """Whether a variable or a profile says where a Temporal server is.
+
+    What contradicts itself does, too: it is refused where it is used.
+    """
+    try:
+        return bool(environ.get("TEMPORAL_HOST_URL") or _profile(environ).address)
+    except SettingsError:
+        return True
+
+
 def _profile(environ: Mapping[str, str]) -> ClientConfigProfile:
     try:
         return ClientConfigProfile.load(override_env_vars=dict(environ))

@@ -65,6 +65,13 @@ class CloudSettings:
     allowed_account: str = ""
     is_stand_in: bool = False
 
+    @property
+    def kind(self) -> str:
+        """Whose API it is, in words."""
+        if self.is_stand_in:
+            return "a stand-in on this machine"
+        return "Temporal Cloud" if _is_cloud(self.endpoint) else "not Temporal Cloud itself"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
@@ -220,14 +227,6 @@ CLOUD_UI = "https://cloud.temporal.io"
 def _is_cloud(address: str) -> bool:
     host = address.rpartition(":")[0]
     return host.endswith((".tmprl.cloud", ".api.temporal.io"))
-
-
-def starting_words(stack: str, settings: Settings) -> str:
-    """Before anything is changed remotely: where, and that it may cost money."""
-    return (
-        f"Starting {stack} on {settings.address}, namespace {settings.namespace}; the Cloud API is"
-        f" {settings.cloud.endpoint}. What it will create is in its plan, and may cost money."
-    )
 
 
 def remote_settings(

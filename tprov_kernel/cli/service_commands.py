@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -140,6 +141,10 @@ def codec_server(
         ),
     ] = None,
     port: Annotated[int, typer.Option(min=0, max=65535, help="On 127.0.0.1.")] = 8081,
+    token_file: Annotated[
+        Path | None,
+        typer.Option(help="Ask for the bearer token in this file.", show_default=False),
+    ] = None,
     target: TargetOption = None,
 ) -> None:
     """Serve the codec alone, for a Web UI or a `temporal` command elsewhere, until Ctrl-C.
@@ -153,7 +158,9 @@ def codec_server(
     place = place_of(context, target)
     from tprov_kernel.cli import working
 
-    raise typer.Exit(working.codec_server(place, port=port, origins=web or []))
+    raise typer.Exit(
+        working.codec_server(place, port=port, origins=web or [], token_file=token_file)
+    )
 
 
 @command(SET_UP)

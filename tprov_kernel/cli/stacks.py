@@ -11,6 +11,7 @@ from typing import Any, Literal
 from temporalio.service import RPCError
 
 from tprov_kernel import runs
+from tprov_kernel.announce import starting_words
 from tprov_kernel.cli import render, say
 from tprov_kernel.cli.follow import follow
 from tprov_kernel.cli.histories import without_the_machine
@@ -19,7 +20,6 @@ from tprov_kernel.errors import StackBusy, StackError
 from tprov_kernel.files import using
 from tprov_kernel.given import plainly_given, warning_about
 from tprov_kernel.retries import retry_now
-from tprov_kernel.settings import starting_words
 from tprov_kernel.stacks import check_name, held_objects
 from tprov_kernel.workers import pollers
 
@@ -42,7 +42,7 @@ async def start(
     _warn_about_secrets(directory, variables)
     async with connected(place) as at:
         queue = task_queue or at.settings.task_queue
-        _say_where(at, stack=stack)
+        await _say_where(at, stack=stack)
         started = await runs.start_run(
             at.client,
             stack=stack,
@@ -63,10 +63,10 @@ async def start(
         return await _to_the_end(at, handle, stack) if watch else 0
 
 
-def _say_where(at: Connection, *, stack: str) -> None:
-    """Remote: name the server before anything is changed there."""
+async def _say_where(at: Connection, *, stack: str) -> None:
+    """Remote: name server and account before anything is changed there."""
     if at.settings.target == "remote":
-        say.aside(starting_words(stack, at.settings))
+        say.aside(await starting_words(stack, at.settings))
     say.ignored(at.settings.ignored)
 
 

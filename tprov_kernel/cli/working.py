@@ -6,6 +6,7 @@ import asyncio
 import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tprov_kernel.cli import say
@@ -85,7 +86,9 @@ def _warn_about_keys(settings: Settings) -> None:
 # --- codec-server ----------------------------------------------------------------------------
 
 
-def codec_server(place: Place, *, port: int, origins: list[str]) -> int:
+def codec_server(
+    place: Place, *, port: int, origins: list[str], token_file: Path | None = None
+) -> int:
     """Serve the codec of a place's key ring until told to stop."""
     from tprov_kernel.payloads.server import main as serve
 
@@ -98,4 +101,5 @@ def codec_server(place: Place, *, port: int, origins: list[str]) -> int:
         ) from error
     argv = ["--port", str(port), "--key-ring", str(place.key_ring)]
     argv += [part for origin in origins for part in ("--origin", origin)]
+    argv += ["--token-file", str(token_file)] if token_file else []
     return serve([*argv, "--log", str(home / "logs" / "codec.log")])

@@ -10,18 +10,18 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from temporalio.api.common.v1 import Payload
-from temporalio.api.enums.v1 import TaskQueueType
-from temporalio.api.taskqueue.v1 import TaskQueue
-from temporalio.api.workflowservice.v1 import DescribeTaskQueueRequest, GetSystemInfoRequest
+from temporalio.api.workflowservice.v1 import GetSystemInfoRequest
 from temporalio.client import Client
 
 from tprov_kernel.cloud import CloudClient
 from tprov_kernel.errors import TprovError
 from tprov_kernel.process import Guard, clean_environment, run
+from tprov_kernel.registration import known_attributes, what_is_missing
 from tprov_kernel.settings import Settings
 from tprov_kernel.terraform import terraform_variables
 from tprov_kernel.toolchain import Toolchain
 from tprov_kernel.widgets.panel import PanelRow
+from tprov_kernel.workers import pollers
 
 START_WORKER = "Start it again with `lab.restart_worker()`."
 
@@ -32,7 +32,7 @@ LIMIT_OF_INIT = 60.0
 
 
 class StoppedWorker(TprovError):
-    """The kernel's worker was stopped, and nobody else is asked."""
+    """Nobody works on this kernel's queue."""
 
 
 async def ask_everybody(client: Client, settings: Settings, *, worker_runs: bool) -> list[PanelRow]:
@@ -51,28 +51,35 @@ async def ask_everybody(client: Client, settings: Settings, *, worker_runs: bool
     async def worker() -> str:
         if not worker_runs:
             raise StoppedWorker("this kernel's worker is stopped", remedy=START_WORKER)
-        queue = await client.workflow_service.describe_task_queue(
-            DescribeTaskQueueRequest(
-                namespace=client.namespace,
-                task_queue=TaskQueue(name=settings.task_queue),
-                task_queue_type=TaskQueueType.TASK_QUEUE_TYPE_WORKFLOW,
-            ),
-            timeout=LIMIT,
-        )
-        who = ", ".join(sorted({poller.identity for poller in queue.pollers})) or "nobody"
-        return f"{who} polls {settings.task_queue}"
+        # One that was started a moment ago is on its way to the server.
+        until = time.monotonic() + LIMIT.total_seconds()
+        while not (who := await pollers(client, settings.task_queue)):
+            if time.monotonic() > until:
+                raise StoppedWorker(f"nobody polls {settings.task_queue}", remedy=START_WORKER)
+            await asyncio.sleep(0.05)
+        return f"{', '.join(sorted({*who}))} polls {settings.task_queue}"
 
     async def cloud() -> str:
         account = await CloudClient(settings.cloud).check()
-        kind = "stand-in" if settings.cloud.is_stand_in else "Temporal Cloud"
+        kind = "stand-in" if settings.cloud.is_stand_in else settings.cloud.kind
         return f"{settings.cloud.endpoint}, account {account.id} ({kind})"
 
     async def codec() -> str:
         return await _decode_one(client, settings.codec_url)
 
+    async def attributes() -> str:
+        known = await known_attributes(client)
+        if known is None:
+            return "this server does not tell; the README has the command that registers them"
+        if missing := what_is_missing(known):
+            raise missing
+        return "all of ours are known"
+
     checks = {"Temporal server": server, "Worker": worker, "Cloud API": cloud}
     if settings.codec_url:
         checks["Codec server"] = codec
+    if settings.target == "remote":  # ours is told of them each time it starts
+        checks["Search attributes"] = attributes
     return list(await asyncio.gather(*(_row(name, ask) for name, ask in checks.items())))
 
 

@@ -26,7 +26,6 @@ from tprov_kernel.settings import (
     Settings,
     Target,
     remote_settings,
-    starting_words,
     workspace_root,
 )
 from tprov_kernel.widgets.panel import opening_html, panel_html
@@ -311,13 +310,14 @@ class Lab:
     ) -> Run:
         """What `start` does, on the lab's own loop; the options that are left are `start_run`'s."""
         from tprov_kernel import runs
+        from tprov_kernel.announce import starting_words
         from tprov_kernel.stacks import check_name
 
         check_name(stack)
         typed.via(via)
         directory = runs.resolve_directory(config, root=self.settings.root)
         if self.settings.target == "remote":
-            print(starting_words(stack, self.settings))
+            print(await starting_words(stack, self.settings))
         if names := plainly_given(directory, asked.get("variables", {})):
             print(*warning_about(names, where="in this notebook, which keeps it"), sep="\n")
         if not again:
@@ -544,7 +544,7 @@ class Lab:
         from tprov_kernel.cloud import CloudClient
 
         names = sorted(self._call(CloudClient(self.settings.cloud).regions()))
-        who = "the stand-in" if self.settings.cloud.is_stand_in else "Temporal Cloud"
+        who = "the stand-in" if self.settings.cloud.is_stand_in else "the Cloud API"
         print(f"{len(names)} regions, says {who} at {self.settings.cloud.endpoint}:")
         print(textwrap.fill(", ".join(names), width=88, break_on_hyphens=False))
 

@@ -32,13 +32,13 @@ def panel_model(
             sentence; an empty one when it is back.
     """
     settings, tools = lab.settings, lab.toolchain
-    cloud = "a stand-in on this machine" if settings.cloud.is_stand_in else "Temporal Cloud"
+    cloud = f"{settings.cloud.endpoint}, {settings.cloud.kind}"
     codec = settings.codec_url or "none"
     kept = "encrypted" if settings.encrypt_payloads else "not encrypted (ENCRYPT_PAYLOADS=false)"
     worker = f"in this kernel, polls {settings.task_queue}"
     rows = {
         "temporal": PanelRow(name="Temporal server", detail=settings.address),
-        "cloud": PanelRow(name="Cloud API", detail=f"{settings.cloud.endpoint}, {cloud}"),
+        "cloud": PanelRow(name="Cloud API", detail=cloud),
         "codec": PanelRow(name="Codec server", detail=f"{codec}; payloads are {kept}"),
         "worker": PanelRow(name="Worker", detail=worker),
     }

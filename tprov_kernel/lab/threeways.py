@@ -155,7 +155,7 @@ class View:
         url = self._settings.codec_url
         title = "Decoded by the codec server"
         if not url:
-            return Way(title, "", "No codec server is open here. `tprov codec-server` opens one.")
+            return await self._decoded_here(payloads)
         import aiohttp
 
         body = {"payloads": [json_format.MessageToDict(p) for p in payloads]}
@@ -175,6 +175,13 @@ class View:
             return Way(title, took, str(told.get("error", told)))
         clear = [json_format.ParseDict(item, Payload()) for item in told["payloads"]]
         return Way(title, took, _fit("\n\n".join(map(_read, clear))))
+
+    async def _decoded_here(self, payloads: Sequence[Payload]) -> Way:
+        """Remote: there is no codec server of ours, and the key is in this kernel."""
+        codec = self._client.data_converter.payload_codec
+        clear = await codec.decode(payloads) if codec else payloads
+        text = _fit("\n\n".join(map(_read, clear)))
+        return Way("Decoded in this kernel", "with the key that never left this machine", text)
 
 
 def _environment(settings: Settings) -> dict[str, str]:
