@@ -17,7 +17,11 @@ from typing import Any
 
 import pytest
 from temporalio.api.common.v1 import Payload
-from temporalio.client import Client, WorkflowHandle, WorkflowUpdateFailedError
+from temporalio.client import (
+    Client,
+    WorkflowHandle,
+    WorkflowUpdateFailedError,
+)
 from temporalio.common import RawValue
 from temporalio.exceptions import ApplicationError
 
@@ -276,12 +280,81 @@ def test_a_malformed_update(waiting: Asked, malformed: Malformed) -> None:
     assert waiting.events() == before
 
 
-def temporal(asked: Asked, what: str, malformed: Malformed, *more: str) -> Said:
+NO_SNAPSHOT = "its input is not understood: it takes an object with snapshot, requested_by."
+NO_NAME = "its input is not understood: it takes an object with by."
+TWO = "it came with 2 inputs, one is understood."
+SEALED = {"digest": "x", "sealed": "tprov1.snapshot.x", "files": "one"}
+
+
+@pytest.mark.parametrize(
+    ("name", "inputs", "words"),
+    [
+        ("replan", [], "it came without a snapshot; `tprov replan` takes one."),
+        ("replan", [None], "it came without a snapshot; `tprov replan` takes one."),
+        ("replan", [{"reason": 5}], NO_SNAPSHOT),
+        ("replan", [{"snapshot": "x"}], NO_SNAPSHOT),
+        ("replan", [{"snapshot": SEALED}], NO_SNAPSHOT),
+        ("replan", [["a"]], NO_SNAPSHOT),
+        ("replan", ["a"], NO_SNAPSHOT),
+        ("replan", [{}, {}], TWO),
+        ("interrupt", [], "no apply is at work, the run is awaiting approval."),
+        ("interrupt", [{"by": 5}], NO_NAME),
+        ("interrupt", [["a"]], NO_NAME),
+        ("interrupt", ["a"], NO_NAME),
+        ("interrupt", ["a", "b"], TWO),
+        ("recheck", [], "nothing waits to be mended, the run is awaiting approval."),
+        ("recheck", [{"reason": 5}], "nothing waits to be mended, the run is awaiting approval."),
+    ],
+)
+def test_another_update_with_an_input_that_it_does_not_know(
+    waiting: Asked, name: str, inputs: list[Any], words: str
+) -> None:
+    """Our words and not a programmer's, as for a decision; nothing is recorded."""
+    before = waiting.events()
+    with pytest.raises(WorkflowUpdateFailedError) as raised:
+        waiting.call(waiting.stranger().execute_update(name, args=inputs))
+    refused = f"Refused: {words} Nothing was recorded."
+    assert isinstance(raised.value.cause, ApplicationError)
+    assert raised.value.cause.message == refused
+    assert waiting.events() == before
+
+
+def test_another_update_of_the_temporal_command(waiting: Asked) -> None:
+    """It shows the same words."""
+    before = waiting.events()
+    malformed = Malformed("number", "", [{"reason": 5}])
+    codec = ("--codec-endpoint", waiting.platform.settings.codec_url)
+    said = temporal(waiting, "update execute", malformed, *codec, name="replan")
+    assert said.code == 1
+    assert f"Refused: {NO_SNAPSHOT} Nothing was recorded." in " ".join(said.err.split())
+    assert waiting.events() == before
+
+
+@pytest.mark.parametrize("inputs", [[5], [{"reason": 5}], ["a", "b"]], ids=str)
+@pytest.mark.parametrize("name", ["get_progress", "get_current_status"])
+def test_a_query_with_an_input(waiting: Asked, name: str, inputs: list[Any]) -> None:
+    """It takes none, and answers all the same."""
+    answer = waiting.call(waiting.stranger().query(name, args=inputs))
+    assert answer == waiting.call(waiting.stranger().query(name))
+
+
+@pytest.mark.parametrize("name", ["__x", "__temporal_x", "__stack_trace"])
+def test_a_signal_of_a_reserved_name(waiting: Asked, name: str) -> None:
+    """Neither the server nor the SDK minds; it decides nothing, and it is noted."""
+    before = len(waiting.decisions())
+    waiting.call(waiting.stranger().signal(name, {"reason": 5}))
+    words = f"{name!r} is no decision; approve_apply and deny_apply are."
+    assert _ignored(waiting, before) == words
+
+
+def temporal(
+    asked: Asked, what: str, malformed: Malformed, *more: str, name: str = "approve_apply"
+) -> Said:
     """The `temporal` command; without more it sends things as they are."""
     return asked.terminal.run(
         *(*asked.platform.toolchain.temporal.argv, "workflow", *what.split()),
         *("--address", asked.platform.settings.address, "--workflow-id", asked.handle.id),
-        *("--name", "approve_apply", *malformed.options, *more),
+        *("--name", name, *malformed.options, *more),
     )
 
 

@@ -143,6 +143,24 @@ async def test_half_a_character_breaks_nothing_downstream(
         assert [path.stem[-36:] for path in written] == [handle.run_id]
 
 
+async def test_a_signal_of_a_reserved_name_is_noted(platform: Platform) -> None:
+    """Neither the server nor the SDK keeps `__x` for itself: the run and its audit tell of it."""
+    client = await platform.client()
+    async with platform.worker(client, task_queue="reserved") as settings:
+        handle = await start(client, settings, platform, "reserved", ADMIN)
+        await until(client, handle, asks)
+        await handle.signal("__x")
+        await runs.decide(handle, "deny", reason="no", via="signal")
+        result = await handle.result()
+    assert [(d.verb, d.outcome) for d in result.decisions] == [
+        ("__x", "ignored"),
+        ("deny", "denied"),
+    ]
+    told = await audit(client, handle)
+    assert [(d.verb, d.outcome) for d in told.decisions] == [("__x", "ignored"), ("deny", "denied")]
+    assert all(d.sender for d in told.decisions)
+
+
 async def test_one_bad_run_does_not_keep_the_others_from_their_audits(
     platform: Platform, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

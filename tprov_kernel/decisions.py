@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, replace
-from typing import Any
+from dataclasses import asdict, fields, replace
+from typing import Any, TypeVar
 
 from temporalio.common import RawValue
-from temporalio.converter import PayloadConverter
+from temporalio.converter import PayloadConverter, value_to_type
 
 from tprov_kernel.messages import Decision, DecisionInput, Review
 from tprov_kernel.texts import plain, says_nothing
@@ -25,6 +25,8 @@ signal writes them into the history."""
 
 SHORT_TEXT = 200
 """Characters of each text of an ignored decision that are kept."""
+
+T = TypeVar("T")
 
 VERBS = {"approve_apply": "approve", "deny_apply": "deny"}
 
@@ -51,7 +53,7 @@ def read_decision(
     if value is None:
         return DecisionInput(), ""
     if isinstance(value, str):
-        return DecisionInput(reason=_spoken(value)), ""
+        return DecisionInput(reason=spoken(value)), ""
     if not isinstance(value, dict):
         return DecisionInput(), "its input is neither a reason nor a decision object."
     if "$undecodable" in value:
@@ -60,13 +62,38 @@ def read_decision(
     if wrong := [key for key, text in texts.items() if not isinstance(text, str)]:
         return DecisionInput(), f"its {wrong[0]!r} is no text."
     return DecisionInput(
-        reason=_spoken(texts["reason"]),
-        reviewer=_spoken(texts["reviewer"]),
+        reason=spoken(texts["reason"]),
+        reviewer=spoken(texts["reviewer"]),
         review=plain(texts["review"][:MAX_TEXT]),
     ), ""
 
 
-def _spoken(text: str) -> str:
+def read_input(given: Sequence[Any], kind: type[T]) -> tuple[T | None, str]:
+    """Understand no input, or one object of a kind; say what is wrong with the rest.
+
+    Args:
+        given: The inputs as plain JSON values.
+        kind: A dataclass.
+
+    Returns:
+        The object, None where none came; and why it cannot be taken, empty when it can.
+    """
+    if len(given) > 1:
+        return None, f"it came with {len(given)} inputs, one is understood."
+    if not given or given[0] is None:
+        return None, ""
+    (value,) = given
+    if isinstance(value, dict) and "$undecodable" in value:
+        return None, "its input cannot be decrypted."
+    try:
+        understood: T = value_to_type(kind, value)
+    except Exception:  # whatever the SDK makes of a value that does not fit
+        wanted = ", ".join(field.name for field in fields(kind))  # type: ignore[arg-type]
+        return None, f"its input is not understood: it takes an object with {wanted}."
+    return understood, ""
+
+
+def spoken(text: str) -> str:
     """What a person said: as much as is kept, nothing where nothing can be read."""
     said = plain(text[:MAX_TEXT])
     return "" if says_nothing(said) else said

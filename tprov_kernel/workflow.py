@@ -34,6 +34,8 @@ with workflow.unsafe.imports_passed_through():
         last_number,
         names_another,
         read_decision,
+        read_input,
+        spoken,
     )
     from tprov_kernel.messages import (
         WORKFLOW_TYPE,
@@ -265,7 +267,7 @@ class ProvisionInfraWorkflow:
         if self._replan is None:
             return False
         wanted, self._replan = self._replan, None
-        requester = wanted.requested_by or self._request.requested_by
+        requester = spoken(wanted.requested_by) or self._request.requested_by
         self._request = replace(self._request, snapshot=wanted.snapshot, requested_by=requester)
         return True
 
@@ -560,9 +562,10 @@ class ProvisionInfraWorkflow:
 
         A handler with a typed argument would fail the workflow task for ever on two inputs.
         """
-        if not name.startswith("__"):
-            given, problem = read_decision(name, args, workflow.payload_converter())
-            self._decide(name, given, "signal", problem or self._objection(name, given))
+        if name.startswith("__") and not workflow.patched("reserved-names-are-noted"):
+            return
+        given, problem = read_decision(name, args, workflow.payload_converter())
+        self._decide(name, given, "signal", problem or self._objection(name, given))
 
     @workflow.update(dynamic=True)
     async def on_update(self, name: str, args: Sequence[RawValue]) -> Decision:
@@ -577,15 +580,21 @@ class ProvisionInfraWorkflow:
         if why := problem or self._objection(name, given):
             raise _refused(why)
 
+    # Typed arguments would be refused by the SDK, in words for programmers: these read themselves.
+
     @workflow.update
-    async def replan(self, wanted: ReplanInput | None = None) -> str:
+    async def replan(self, *given: Any) -> str:
         """Plan another snapshot in place of the one that waits, and ask again; answers at once."""
-        self._replan, self._broken = wanted, False
+        self._replan, _ = read_input(given, ReplanInput)
+        self._broken = False
         return "Planning anew; a new review follows where a person has to decide."
 
     @replan.validator
-    def validate_replan(self, wanted: ReplanInput | None = None) -> None:
+    def validate_replan(self, *given: Any) -> None:
         """Only what waits for a decision, or for a repair, can be planned anew."""
+        wanted, problem = read_input(given, ReplanInput)
+        if problem:
+            raise _refused(problem)
         if wanted is None or not wanted.snapshot.sealed.startswith("tprov1.snapshot."):
             raise _refused("it came without a snapshot; `tprov replan` takes one.")
         asks = self._status == Status.AWAITING_APPROVAL and self._decision is None
@@ -605,10 +614,11 @@ class ProvisionInfraWorkflow:
             raise _refused(f"nothing waits to be mended, the run is {self._status.words}.")
 
     @workflow.update
-    async def interrupt(self, wanted: InterruptInput | None = None) -> str:
+    async def interrupt(self, *given: Any) -> str:
         """Stop the apply: first Terraform is asked to end, a second time it is made to."""
+        wanted, _ = read_input(given, InterruptInput)
         self._interrupts += 1
-        self._stopped_by = (wanted and wanted.by) or "Somebody"
+        self._stopped_by = (wanted and spoken(wanted.by)) or "Somebody"
         if self._interrupts > 1:
             return "Terraform and its plug-ins are killed; then what they had made is looked up."
         if self._applying is not None:
@@ -616,8 +626,11 @@ class ProvisionInfraWorkflow:
         return "Terraform is asked to stop; then what it had made is looked up, and you are asked."
 
     @interrupt.validator
-    def validate_interrupt(self, wanted: InterruptInput | None = None) -> None:
+    def validate_interrupt(self, *given: Any) -> None:
         """Only an apply can be stopped: everything else changes nothing, and can be cancelled."""
+        _, problem = read_input(given, InterruptInput)
+        if problem:
+            raise _refused(problem)
         if self._applying is None:
             raise _refused(f"no apply is at work, the run is {self._status.words}.")
 

@@ -210,16 +210,15 @@ class _Fold:
 
     def _on_signal(self, event: HistoryEvent, at: datetime) -> None:
         signal = event.workflow_execution_signaled_event_attributes
-        if not signal.signal_name.startswith("__"):  # Temporal's own
-            self._gate.arrive(
-                Arrived(
-                    at=at,
-                    via="signal",
-                    name=signal.signal_name,
-                    sender=signal.identity,
-                    args=signal.input.payloads,
-                )
+        self._gate.arrive(
+            Arrived(
+                at=at,
+                via="signal",
+                name=signal.signal_name,
+                sender=signal.identity,
+                args=signal.input.payloads,
             )
+        )
 
     async def _on_update(self, event: HistoryEvent, at: datetime) -> None:
         request = event.workflow_execution_update_accepted_event_attributes.accepted_request
