@@ -221,6 +221,10 @@ def test_a_copy_that_a_run_is_open_on_is_left_as_it_is(opened: Kernel) -> None:
     assert opened.value("(directory / 'terraform.tfvars').exists()")
     found = opened.run('run.events(only="kernel")')
     assert "0 of" in found.outputs[0]["data"]["text/html"], "who did it is no part of it"
+    for call in ("events(only=3)", "payloads(most=-1)", "payloads(0)", "payloads('all')"):
+        said = opened.run(f"run.{call}")
+        assert is_one_sentence(said), "what it cannot show is no programmer's error"
+        assert "has to be a" in said.text
     opened.run("run.deny('')\nrun.wait_until_closed()")
     opened.run(f'directory = lab.copy("{ADMIN}")')
     assert not opened.value("(directory / 'terraform.tfvars').exists()")

@@ -314,7 +314,7 @@ class Fold:
                     self._set(story=(*self.view.story, *found.story))
                     if found.foreign:  # the run waits for somebody to settle it
                         words, self._remedy = f"{found.question} {found.remedy}", found.remedy
-                        self._step("apply", state="failed", ended=at, failure=words)
+                        self._step("apply", state="failed", ended=at, failure=words, remedy="")
 
     async def _on_failed(self, scheduled: int, at: datetime, failure: Failure) -> None:
         words, self._remedy = await self._words(failure)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
@@ -11,12 +12,16 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 from rich.text import Text
+from temporalio.client import WorkflowHistory
+from temporalio.converter import DataConverter
 
 from tests.cli.typed import Terminal
+from tests.conftest import ROOT
 from tests.widgets import views
 from tprov_kernel.cli import command, render, say
 from tprov_kernel.cli.app import app
 from tprov_kernel.errors import StackError
+from tprov_kernel.history import Fold
 
 COMMANDS = sorted(c.name or c.callback.__name__ for c in app.registered_commands if c.callback)
 
@@ -251,6 +256,22 @@ def test_a_line_names_the_attempt_that_failed() -> None:
     running = replace(retrying, steps=steps)
     assert render.changes(retrying, running) == []
     assert render.changes(None, running) == render.changes(None, retrying)
+
+
+@pytest.mark.parametrize("name", ["recovered", "interrupted", "asked", "cancelled"])
+async def test_an_apply_that_is_looked_into_failed_at_its_first_attempt(name: str) -> None:
+    """Whoever looks meanwhile is told so; what a person has to settle comes with its own remedy."""
+    text = (ROOT / "tests" / "histories" / f"{name}.json").read_text()
+    history = WorkflowHistory.from_json("stack-x", json.loads(text))
+    fold, said = Fold(DataConverter.default, workflow_id="stack-x", run_id="x"), set()
+    for event in history.events:
+        await fold.feed(event)
+        said |= {line for line in render.changes(None, fold.view) if "attempt" in line}
+    assert said
+    assert all(line.startswith("apply, attempt 1: ") for line in said)
+    assert [line for line in said if "`tprov recheck`" in line] == [
+        line for line in said if line.endswith("look again: `tprov recheck`.")
+    ]
 
 
 def test_what_is_sensitive_stays_hidden() -> None:

@@ -198,6 +198,20 @@ def test_a_decision_folds_into_one_line() -> None:
     )
 
 
+def test_decisions_that_are_not_shown_are_counted() -> None:
+    """Also the ones that the run itself no longer keeps, which its audit tells of."""
+    ignored = replace(views.decision(), outcome="ignored", reason="", via="signal", why="no.")
+    kept = [replace(ignored, number=number) for number in (38, 39, 40)]
+    said = text_of(parts.decisions(kept, style.live, most=2))
+    assert said.startswith("… and 38 more before that; tprov audit tells of each")
+    assert text_of(parts.decisions(kept, style.live)).startswith("… and 37 more before that; ")
+    whole = [replace(ignored, number=number) for number in (1, 2, 3)]
+    assert text_of(parts.decisions(whole, style.live, most=2)).startswith(
+        "… and 1 more before that"
+    )
+    assert "before that" not in text_of(parts.decisions(whole, style.live))
+
+
 def test_outputs_are_read_without_their_quotes() -> None:
     """A JSON string is a string; everything else stays JSON."""
     said = text_of(parts.outputs({"id": '"a.b"', "ports": "[1, 2]", "odd": "(x"}, style.live))

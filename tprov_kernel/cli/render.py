@@ -286,8 +286,11 @@ def changes(before: RunView | None, view: RunView) -> list[str]:
 
 
 def last_failed(step: StepView) -> int:
-    """Which attempt the step's failure is of: while another one runs, the one before."""
-    return step.attempts - (step.state == "running")
+    """Which attempt the step's failure is of: while another one runs, the one before.
+
+    An apply is never retried: while what it had made is looked up, the failure is of its first one.
+    """
+    return max(1, step.attempts - (step.state == "running"))
 
 
 # --- many runs -------------------------------------------------------------------------------

@@ -14,6 +14,7 @@ from temporalio.api.failure.v1 import Failure
 from temporalio.api.history.v1 import HistoryEvent
 from temporalio.client import Client, WorkflowHandle
 
+from tprov_kernel.errors import SettingsError
 from tprov_kernel.runs import payloads_in
 from tprov_kernel.widgets.style import adaptive as ink
 from tprov_kernel.widgets.words import esc, link_target
@@ -127,7 +128,16 @@ def _identity(event: HistoryEvent) -> str:
 
 
 def events_html(events: Sequence[HistoryEvent], *, only: str = "") -> str:
-    """A table of events, or of those whose words contain ``only``."""
+    """A table of events, or of those whose words contain ``only``.
+
+    Raises:
+        SettingsError: That is no text.
+    """
+    if not isinstance(only, str):
+        raise SettingsError(
+            f"only is {only!r}, and has to be a text that an event's words contain.",
+            remedy='Give only="ActivityTask", for instance.',
+        )
     start = events[0].event_time.ToDatetime() if events else None
     rows = []
     for event in events:
@@ -155,7 +165,15 @@ async def payload_rows(
     """A few payloads of a history, as they are stored beside as they are read.
 
     One an event, the first ones and the last: a run's request, and what came of it.
+
+    Raises:
+        SettingsError: ``most`` is no number from 1.
     """
+    if not isinstance(most, int) or isinstance(most, bool) or most < 1:
+        raise SettingsError(
+            f"most is {most!r}, and has to be a number of payloads, from 1.",
+            remedy="Give most=3, for instance.",
+        )
     names: dict[int, str] = {}
     found: list[tuple[str, Payload]] = []
     for event in events:

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from pathlib import PurePath
 
+from tprov_kernel.decisions import left_out
 from tprov_kernel.messages import (
     DEFAULT_TASK_QUEUE,
     Decision,
@@ -305,10 +306,15 @@ def _expiry(review: Review, now: datetime) -> tuple[str, bool]:
 
 
 def decisions(items: Sequence[Decision], ink: Ink, *, most: int = 0) -> str:
-    """Each decision in one line: who, when, why; the last ``most`` of them, and how many more."""
+    """Each decision in one line: who, when, why; the last ``most`` of them, and how many more.
+
+    Of many ignored ones a run itself keeps the last only: the rest is counted here as well.
+    """
     shown = items[-most:] if most else items
-    left = len(items) - len(shown)
-    more = f"<div{ink('muted small')}>… and {left} before that</div>" if left else ""
+    gone = left_out(items)
+    left = len(items) - len(shown) + gone
+    rest = f"… and {left:,} more before that{'; `tprov audit` tells of each' * (gone > 0)}"
+    more = f"<div{ink('muted small')}>{prose(rest, ink('code'))}</div>" if left else ""
     return more + "".join(f"<div>{_decision(item, ink)}</div>" for item in shown)
 
 
