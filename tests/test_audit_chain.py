@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import secrets
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -14,15 +16,17 @@ from temporalio import activity
 from temporalio.client import Client, WorkflowExecutionStatus, WorkflowHandle
 from temporalio.common import SearchAttributeKey
 from temporalio.testing import WorkflowEnvironment
-from temporalio.worker import Worker
+from temporalio.worker import Replayer, Worker
 
 from tests.conftest import ROOT
 from tprov_kernel import runs
 from tprov_kernel.attributes import ATTRIBUTES
 from tprov_kernel.audit import audit, fold, to_markdown
 from tprov_kernel.audit.chain import histories
+from tprov_kernel.decisions import MAX_CARRIED
 from tprov_kernel.errors import DecisionRefused
 from tprov_kernel.messages import (
+    APPROVAL_EXPIRES,
     ApplyJob,
     ApplyResult,
     AttributeChange,
@@ -61,15 +65,23 @@ async def init(job: InitJob) -> InitResult:
     return InitResult(done=True)
 
 
+SEALED_BY = {"plan": ""}
+"""What a plan file is like."""
+
+PLANNED: list[str] = []
+"""The file digest of each plan that was made."""
+
+
 @activity.defn(name="terraform_plan")
 async def plan(job: PlanJob) -> PlanResult:
-    """A plan that is told by its snapshot."""
+    """A plan that is told by its snapshot, in a file that is another one each time."""
     digest = hashlib.sha256(job.snapshot.digest.encode()).hexdigest()
+    PLANNED.append(secrets.token_hex(32))
     return PlanResult(
         has_changes=True,
         plan=SavedPlan(
-            sealed="",
-            file_digest=digest,
+            sealed=SEALED_BY["plan"],
+            file_digest=PLANNED[-1],
             meaning_digest=digest,
             state_lineage="",
             state_serial=0,
@@ -276,25 +288,102 @@ async def test_a_continued_run_asks_even_if_the_policies_no_longer_mind(
 async def test_a_flood_of_signals_goes_on_in_a_new_execution(
     client: Client, tmp_path: Path
 ) -> None:
-    """Nobody plans anew; the history is short again, each signal is told once, and it is asked."""
+    """The history is short again, and what waits is the same: whoever read it may decide on it.
+
+    Nothing is planned or judged anew, it expires when it said, and each signal is told once.
+    """
     chain = Chain(client, tmp_path)
     first = await chain.start()
     review = await chain.review(await _asks(client, 1))
-    sent = 0
-    async with soon():
-        while (current := await _current(client)).run_id == first.first_execution_run_id:
-            await client.get_workflow_handle(current.id).signal("approve_apply")
-            sent += 1
-    current = await _asks(client, 2)
-    anew = await chain.review(current)
-    assert anew.supersedes == review.digest
+    asked = len(PLANNED)
+    sent = await chain.flood(first)
+    current = await _asks(client, 1)
+    assert current.run_id != first.first_execution_run_id
+    assert await chain.review(current) == review
+    assert len(PLANNED) == asked
+    described = await current.describe()
+    memo = await described.memo()
+    assert set(memo) == {"suffix", "review", "decisions"}
+    assert memo["review"]["digest"] == review.digest
+    found = described.typed_search_attributes
+    assert found.get(SearchAttributeKey.for_keyword("tprovVerdict")) == "soft-mandatory"
     bound: Any = current
-    await runs.decide(bound, "deny", reason="enough", review=anew.digest)
+    await runs.decide(bound, "approve", reason="as I read it", review=review.digest)
     async with soon():
-        await current.result()
+        result = await bound.result()
+    assert (result["status"], result["review"]) == (Status.APPLIED, review.digest)
     told = await audit(client, current)
-    assert [d.outcome for d in told.decisions] == ["ignored"] * sent + ["denied"]
+    assert [d.outcome for d in told.decisions] == ["ignored"] * sent + ["approved"]
     assert all(d.sender for d in told.decisions)
+    assert [(r.became, r.plan, r.matches) for r in told.reviews] == [("approved", 1, True)]
+    assert (len(told.plans), len(told.judgements), len(told.applies)) == (1, 1, 1)
+    chained = await histories(client, current)
+    for history in chained:
+        await Replayer(workflows=[ProvisionInfraWorkflow]).replay_workflow(history)
+    (timer,) = [e for e in chained[-1].events if e.HasField("timer_started_event_attributes")]
+    left = timer.timer_started_event_attributes.start_to_fire_timeout.ToTimedelta()
+    assert left < timedelta(seconds=APPROVAL_EXPIRES)
+    assert timer.event_time.ToDatetime(UTC) + left >= datetime.fromisoformat(review.expires_at)
+    late = await fold(chained[-1:], client.data_converter)  # as after the first one's retention
+    assert [(r.became, r.plan, r.review) for r in late.reviews] == [("approved", 0, review)]
+
+
+async def test_a_flood_that_does_not_end_changes_nothing_for_whoever_decides(
+    client: Client, tmp_path: Path
+) -> None:
+    """Execution after execution waits for a decision on the first review; then it is planned anew.
+
+    What is planned then supersedes that one, and tells what differs.
+    """
+    chain = Chain(client, tmp_path)
+    await chain.start()
+    review = await chain.review(await _asks(client, 1))
+    for _ in range(3):
+        await chain.flood(await _current(client))
+    assert await chain.review(await _asks(client, 1)) == review
+    anew = await chain.asks_anew(review)
+    assert anew.supersedes == review.digest
+    assert anew.differs
+    bound: Any = await _current(client)
+    with pytest.raises(DecisionRefused, match=r"was superseded, .* waits now"):
+        await runs.decide(bound, "deny", reason="no", review=review.digest)
+    await runs.decide(bound, "deny", reason="no", review=anew.digest)
+
+
+async def test_whoever_watches_a_flood_sees_the_question_all_the_time(
+    client: Client, tmp_path: Path
+) -> None:
+    """Plan, verdict and review of an execution that goes on waiting are known at its beginning."""
+    chain = Chain(client, tmp_path)
+    first = await chain.start()
+    review = await chain.review(await _asks(client, 1))
+    await chain.flood(first)
+    current = await _asks(client, 1)
+    watcher = Watcher(client, workflow_id="stack-long", run_id=current.run_id or "")
+    async with soon():
+        async for view in watcher.views():
+            assert view.review == review
+            assert view.plan is not None
+            assert view.verdict is not None
+            if view.status == Status.AWAITING_APPROVAL:
+                states = {step.name: step.state for step in view.steps}
+                assert list(states.values()) == [*["done"] * 3, "asking", *["waiting"] * 2]
+                break
+    await current.terminate()
+
+
+async def test_what_is_too_large_to_travel_is_planned_anew(
+    client: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A payload has a limit: then the plan is made again, and asked about as a new review."""
+    monkeypatch.setitem(SEALED_BY, "plan", "x" * MAX_CARRIED)
+    chain = Chain(client, tmp_path)
+    first = await chain.start()
+    review = await chain.review(await _asks(client, 1))
+    await chain.flood(first)
+    current = await _asks(client, 2)
+    assert (await chain.review(current)).supersedes == review.digest
+    await current.terminate()
 
 
 async def test_whoever_watches_goes_along(client: Client, tmp_path: Path) -> None:
@@ -343,6 +432,16 @@ class Chain:
             key_ring=self._keys,
             task_queue=QUEUE,
         )
+
+    async def flood(self, handle: WorkflowHandle[Any, Any]) -> int:
+        """Send signals that decide nothing until the run goes on as another execution."""
+        begun = handle.run_id or handle.first_execution_run_id
+        sent = 0
+        async with soon():
+            while (await _current(self._client)).run_id == begun:
+                await self._client.get_workflow_handle(handle.id).signal("approve_apply")
+                sent += 1
+        return sent
 
     async def review(self, handle: WorkflowHandle[Any, Any]) -> Review:
         """What waits."""

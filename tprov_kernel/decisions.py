@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from temporalio.common import RawValue
 from temporalio.converter import PayloadConverter, value_to_type
 
-from tprov_kernel.messages import Decision, DecisionInput, Review
+from tprov_kernel.messages import Decision, DecisionInput, Review, RunRequest
 from tprov_kernel.texts import plain, says_nothing
 
 MAX_TEXT = 1000
@@ -25,6 +25,10 @@ signal writes them into the history."""
 
 SHORT_TEXT = 200
 """Characters of each text of an ignored decision that are kept."""
+
+MAX_CARRIED = 1_000_000
+"""Characters of JSON in which a plan still travels from one execution to the next: half of what a
+payload may have."""
 
 T = TypeVar("T")
 
@@ -129,6 +133,11 @@ def bounded(decisions: Sequence[Decision]) -> list[Decision]:
                 continue
         kept.append(decision)
     return kept[::-1]
+
+
+def fits(request: RunRequest) -> bool:
+    """Whether a request, with everything that travels along, is small enough for a payload."""
+    return len(json.dumps(asdict(request))) <= MAX_CARRIED
 
 
 def last_number(decisions: Sequence[Decision], via: str) -> int:

@@ -33,6 +33,7 @@ from tprov_kernel.messages import (
     ApplyResult,
     Decision,
     InterruptInput,
+    Judged,
     PlanResult,
     RecoverResult,
     Review,
@@ -178,6 +179,8 @@ class Fold:
         request = await self._decode(started.input.payloads, RunRequest)
         if request is not None and request.carried is not None:
             self._set(decisions=tuple(request.carried.decisions), review=request.carried.former)
+            if request.carried.judged is not None:
+                self._still_waits(request.carried.judged, at)
         if request is not None:
             self._set(
                 stack=request.stack,
@@ -185,6 +188,21 @@ class Fold:
                 action=request.action,
                 requested_by=request.requested_by,
             )
+
+    def _still_waits(self, judged: Judged, at: datetime) -> None:
+        """The execution before has planned and asked: this one only goes on waiting."""
+        self._set(plan=judged.plan.view)
+        self._on_verdict(judged.verdict)
+        done: tuple[StepName, ...] = ("init", "plan", "policy")
+        for name in done:
+            self._step(name, state="done")
+        self._enter(Status.AWAITING_APPROVAL, at)
+
+    def _on_verdict(self, verdict: Verdict) -> None:
+        count = len(verdict.findings)
+        note = "allowed" if not count else f"{count} finding{'s' * (count > 1)}"
+        self._set(verdict=verdict)
+        self._step("policy", note=note)
 
     def _on_status(self, event: HistoryEvent, at: datetime) -> None:
         attributes = event.upsert_workflow_search_attributes_event_attributes.search_attributes
@@ -196,6 +214,8 @@ class Fold:
 
     def _enter(self, status: Status, at: datetime) -> None:
         former = self.view.status
+        if status == former == Status.AWAITING_APPROVAL:
+            return  # it goes on in a new execution
         self._no_more_repair(at, mended=not status.is_final)
         self._set(status=status, progress=progress_of(status))
         if status in (Status.APPLIED, Status.DESTROYED):
@@ -300,10 +320,7 @@ class Fold:
             case "evaluate_policy":
                 verdict = await self._decode(payloads, Verdict)
                 if verdict is not None:
-                    count = len(verdict.findings)
-                    note = "allowed" if not count else f"{count} finding{'s' * (count > 1)}"
-                    self._set(verdict=verdict)
-                    self._step("policy", note=note)
+                    self._on_verdict(verdict)
             case "terraform_apply":
                 result = await self._decode(payloads, ApplyResult)
                 if result is not None:

@@ -152,16 +152,19 @@ class Carried:
 
     Attributes:
         decisions: Every decision so far.
-        former: The review that the next one supersedes.
+        former: The review that the next one supersedes, or that still waits.
+        judged: What that review is about, where it still waits; None where it is planned anew.
         reviews: How many reviews there were.
         superseded: Digests of the reviews before that, the last ones.
-        shown: The plan that the former review was about, so that the next one tells what differs.
+        shown: The plan that the former review was about, so that the next one tells what differs;
+            None where `judged` has it.
         reason: The reason of the last decision that took effect.
         done: What applies have done so far.
     """
 
     decisions: list[Decision]
     former: Review | None = None
+    judged: Judged | None = None
     reviews: int = 0
     superseded: list[str] = field(default_factory=list)
     shown: PlanView | None = None
@@ -393,6 +396,14 @@ class Verdict:
     def at(self, level: Level) -> list[Finding]:
         """The findings of one level."""
         return [f for f in self.findings if f.level == level]
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A plan and what the policies said of it."""
+
+    plan: PlanResult
+    verdict: Verdict
 
 
 # --- the decision ----------------------------------------------------------------------------

@@ -11,8 +11,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from datetime import timedelta
+from dataclasses import replace
+from datetime import datetime, timedelta
 from typing import Any, Literal, TypeVar
 
 from temporalio import workflow
@@ -31,6 +31,7 @@ with workflow.unsafe.imports_passed_through():
         VERBS,
         bounded,
         brief,
+        fits,
         last_number,
         names_another,
         read_decision,
@@ -49,6 +50,7 @@ with workflow.unsafe.imports_passed_through():
         InitResult,
         InterruptInput,
         Job,
+        Judged,
         OutputJob,
         OutputResult,
         PlanJob,
@@ -87,20 +89,12 @@ LOOK_ONCE_MORE = timedelta(minutes=5)
 """How long a run that was cancelled in the middle of an apply looks after what that had made."""
 FLOOD = 10
 """Decisions in one execution from which on a wait goes on in a new one when the server suggests it;
-a few do not take a review away from whoever reads it."""
+a few are not worth it."""
 MAX_SUPERSEDED = 50
 """Digests of superseded reviews that a new execution takes along."""
 
 T = TypeVar("T")
 J = TypeVar("J", bound="Job")
-
-
-@dataclass(frozen=True)
-class Judged:
-    """A plan and what the policies said of it."""
-
-    plan: PlanResult
-    verdict: Verdict
 
 
 @workflow.defn(name=WORKFLOW_TYPE)
@@ -111,11 +105,13 @@ class ProvisionInfraWorkflow:
     def __init__(self, request: RunRequest) -> None:
         carried = request.carried or Carried(decisions=[])
         self._request = request
-        self._status = Status.UNINITIALIZED
-        self._plan: PlanResult | None = None
+        self._waits = waits = carried.judged
+        # What a former execution asks about can be decided on from the first moment of this one.
+        self._status = Status.AWAITING_APPROVAL if waits else Status.UNINITIALIZED
+        self._plan: PlanResult | None = waits.plan if waits else None
         self._review: Review | None = carried.former
         self._former: list[str] = list(carried.superseded)
-        self._reviewed: PlanView | None = carried.shown
+        self._reviewed: PlanView | None = waits.plan.view if waits else carried.shown
         self._reviews = carried.reviews
         self._decision: Decision | None = None
         self._decisions: list[Decision] = list(carried.decisions)
@@ -150,13 +146,14 @@ class ProvisionInfraWorkflow:
             raise
 
     async def _provision(self) -> RunResult:
-        await self._init()
         approved: Judged | None = None
-        plan = await self._make_plan()
+        if (waits := self._waits) is None:
+            await self._init()
+        plan = waits.plan if waits else await self._make_plan()
         for _ in range(MAX_APPLIES):
             if not plan.has_changes:
                 return await self._end(Status.NO_CHANGES, plan.view.sentence)
-            judged = await self._judge(plan)
+            judged, waits = waits or await self._judge(plan), None
             if self._needs_a_human(judged, approved):
                 decided = await self._ask_until_decided(judged)
                 if decided is None:
@@ -292,11 +289,12 @@ class ProvisionInfraWorkflow:
             in_time = await self._ask(judged)
             if self._decision is not None:
                 return judged
-            if not self._take_replan() and not in_time:
+            anew = self._take_replan()
+            if not anew and not in_time:
                 return None
             if workflow.info().is_continue_as_new_suggested():
                 await workflow.wait_condition(workflow.all_handlers_finished)
-                self._continue_as_new()
+                self._continue_as_new(None if anew else judged)
             judged = await self._judge(await self._make_plan())
             if not judged.plan.has_changes:
                 return judged
@@ -307,6 +305,24 @@ class ProvisionInfraWorkflow:
         Returns:
             Whether something came in time; a history that a flood of signals made long, too.
         """
+        if judged is self._waits and self._review is not None:
+            review = self._review  # the same one: whoever has read it may decide on it
+        else:
+            review = self._new_review(judged)
+            workflow.upsert_memo({"review": review})
+        self._waits = None
+        self._stopped_by = ""
+        self._set_status(Status.AWAITING_APPROVAL)
+        left = datetime.fromisoformat(review.expires_at) - workflow.now()
+        try:
+            await workflow.wait_condition(self._is_answered, timeout=max(left, timedelta()))
+        except TimeoutError:
+            return False
+        self._tell()  # before whatever comes of it, which may be the end
+        return True
+
+    def _new_review(self, judged: Judged) -> Review:
+        """What a person is to decide on from now on, in place of what was asked before."""
         now = workflow.now()
         patience = timedelta(seconds=self._request.approval_expires)
         former, shown = self._review, self._reviewed
@@ -320,18 +336,10 @@ class ProvisionInfraWorkflow:
             former=former,
             differs=self._why_anew() + (differences(shown, judged.plan.view) if shown else []),
         )
-        self._stopped_by = ""
         if former is not None:
             self._former.append(former.digest)
         self._reviews += 1
-        workflow.upsert_memo({"review": self._review})
-        self._set_status(Status.AWAITING_APPROVAL)
-        try:
-            await workflow.wait_condition(self._is_answered, timeout=patience)
-        except TimeoutError:
-            return False
-        self._tell()  # before whatever comes of it, which may be the end
-        return True
+        return self._review
 
     def _is_answered(self) -> bool:
         """Whether the wait is over, or has to go on in a new execution."""
@@ -345,18 +353,27 @@ class ProvisionInfraWorkflow:
             return []
         return [f"{self._stopped_by} stopped the apply; this is what is left of it."]
 
-    def _continue_as_new(self) -> None:
-        """A long wait with much in it: go on with a short history, and every effective decision."""
+    def _continue_as_new(self, judged: Judged | None) -> None:
+        """A long wait with much in it: go on with a short history, and every effective decision.
+
+        Args:
+            judged: What still waits for a decision; None where it is planned anew.
+        """
         carried = Carried(
             decisions=self._decisions,
             former=self._review,
+            judged=judged,
             reviews=self._reviews,
             superseded=self._former[-MAX_SUPERSEDED:],
-            shown=self._reviewed,
+            shown=None if judged else self._reviewed,
             reason=self._effective_reason,
             done=self._done,
         )
-        workflow.continue_as_new(replace(self._request, carried=carried))
+        goes_on = replace(self._request, carried=carried)
+        if not fits(goes_on):
+            goes_on = replace(goes_on, carried=replace(carried, judged=None, shown=self._reviewed))
+        # Without it the server goes back to the memo that the run was started with.
+        workflow.continue_as_new(goes_on, memo=workflow.memo())
 
     # --- apply -------------------------------------------------------------------------------
 

@@ -118,8 +118,10 @@ class _Fold:
             self._tell(at, "The run went on as a new execution, with a short history.")
             if is_first_seen:
                 self._gaps.append("Its earlier executions are no longer on the server.")
-            if request.carried is not None:
-                self._gate.goes_on(request.carried.decisions, at)
+            if (carried := request.carried) is not None:
+                if is_first_seen and carried.judged and carried.former:
+                    self._gate.review(carried.former, plan=0, matches=None, at=at)
+                self._gate.goes_on(carried.decisions, at)
             return
         self._tell(at, f"{request.requested_by} asked to {request.action} {request.directory}.")
         self._asked = Asked(

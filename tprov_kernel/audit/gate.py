@@ -53,7 +53,8 @@ class Gate:
             self.became("superseded", review.supersedes)
             former = f", in place of {short_digest(review.supersedes)}"
         self.reviews.append(Reviewed(plan=plan, at=at, review=review, matches=matches))
-        self._tell(at, f"Review {review.short} of plan {plan} asked for a decision{former}.")
+        about = f" of plan {plan}" if plan else ""
+        self._tell(at, f"Review {review.short}{about} asked for a decision{former}.")
 
     def became(self, became: Became, digest: str = "") -> None:
         """Note what became of a review: the named one, or the last one."""
