@@ -43,7 +43,7 @@ policies: setup ## check and test the policies
 test: lint policies ## run all checks and tests, the notebooks too
 	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile --nbval tests $(NOTEBOOKS)
 
-chaos: setup ## kill everything at every moment, and print what came of it (SEED=, CELL=)
+chaos: setup ## kill everything at every moment, and print what came of it (SEED=, CELL=, ATTEMPT=)
 	$(BIN)/python -m tests.chaos
 
 bench: setup ## measure, and print the figures

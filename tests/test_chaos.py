@@ -37,7 +37,7 @@ def rig(runner: asyncio.Runner, tmp_path_factory: pytest.TempPathFactory) -> Ite
 def test_a_run_survives(cell: Cell, rig: Rig, runner: asyncio.Runner) -> None:
     """Exactly the wanted objects, a state that agrees, an honest status, no process left."""
     played = runner.run(rig.play(cell, SEED))
-    assert played.problems == [], f"{cell}, {played.told}, SEED={SEED}"
+    assert played.problems == [], f"{played.told}; again: {played.again}"
 
 
 class Asleep(Act):

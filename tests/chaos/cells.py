@@ -42,7 +42,7 @@ class Cell:
         if self.moment == "waiting" and self.target in ("terraform", "provider"):
             return "no program runs while a person is asked"
         if self.moment == "policy" and self.target in ("terraform", "provider"):
-            return "opa judges the plan's JSON; no Terraform runs"
+            return "the worker that planned has the plan's JSON in memory: no Terraform runs"
         if self.moment in ("init", "output") and self.target == "provider":
             return "init and output start no plug-in"
         return ""

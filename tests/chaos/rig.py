@@ -8,8 +8,8 @@ import random
 import signal
 import sys
 import time
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -37,13 +37,19 @@ from tprov_kernel.watch import Watcher
 
 CONFIG = Path(__file__).parent / "config"
 WANTED = ["temporalcloud_namespace.first", "temporalcloud_user.second"]
+OWNED = ("tprov", "owner@example.com")
+"""What an account has from the beginning."""
 QUEUE = "chaos"
 HEARTBEAT = 3.0
 """Seconds; a worker's loss is noticed after this long."""
 PATIENCE = 90.0
 """Seconds for a run, or for processes, to come to an end."""
-SLOW = 2.0
+SLOW = 3.0
 """Seconds that the Cloud takes for a create that is to be struck before it."""
+WITHIN = 1.0
+"""Seconds of them in which the blow falls; the rest is for a machine that is busy."""
+TRIES = 10
+"""How often a cell is played whose moment was over before it could be struck."""
 
 T = TypeVar("T")
 
@@ -57,15 +63,22 @@ class Played:
     """How a cell came out.
 
     Attributes:
+        attempt: The one that came out so; the moments of those before it were missed.
         problems: What is not as it has to be, a sentence each; none is a pass.
     """
 
     cell: Cell
     seed: str
     seconds: float = 0.0
-    tries: int = 1
+    attempt: int = 1
     problems: list[str] = field(default_factory=list)
     told: str = ""
+
+    @property
+    def again(self) -> str:
+        """The command that plays it with the same delays."""
+        attempt = f" ATTEMPT={self.attempt}" if self.attempt > 1 else ""
+        return f"SEED={self.seed} CELL='{self.cell}'{attempt} make chaos"
 
 
 class WorkerProcess:
@@ -74,7 +87,6 @@ class WorkerProcess:
     def __init__(self, process: asyncio.subprocess.Process) -> None:
         self.process = process
         self.seen: set[psutil.Process] = set()
-        self.frozen = False
 
     @property
     def pid(self) -> int:
@@ -110,6 +122,8 @@ class Rig:
         self._guard = Guard()
         self._count = 0
         self._workers: list[WorkerProcess] = []
+        self.suffixes: set[str] = set()
+        """What the names of the objects of every run so far end in."""
         self.services: Services
         self.settings: Settings
         self.client: Client
@@ -145,28 +159,32 @@ class Rig:
         problems = []
         for worker in self._workers:
             await worker.process.wait()
-            problems += await self._ended(worker)
+        problems += await self.nobody_is_left()
         await self.services.close()
         await asyncio.to_thread(self._guard.close)
-        return problems
+        return problems + await self.nobody_is_left()
 
-    async def play(self, cell: Cell, seed: str) -> Played:
-        """Play a cell on a new stack; the same seed gives the same delays."""
+    async def play(self, cell: Cell, seed: str, *, attempt: int = 1) -> Played:
+        """Play a cell on a new stack until its moment was met.
+
+        Args:
+            cell: Which.
+            seed: The same seed, cell and attempt give the same delays, whatever is played besides.
+            attempt: Where to begin; a later one repeats what a machine came to that missed some.
+        """
         began = time.monotonic()
-        for attempt in range(1, 11):
-            # A string: the same in every process.
-            chance = random.Random(f"{seed} {cell} {attempt}")
-            played = Played(cell, seed, tries=attempt)
+        for number in range(attempt, attempt + TRIES):
+            played = Played(cell, seed, attempt=number)
             try:
-                await self._play(cell, chance, played)
+                await self._play(cell, delays(cell, seed, number), played)
+                break
             except Missed as missed:
-                played.problems = [f"missed: {missed}"]
-            except (TimeoutError, TprovError, RPCError) as error:
+                played.problems = [f"never struck: {missed}"]
+            except (TimeoutError, TprovError, RPCError, psutil.Error) as error:
                 played.problems.append(f"{type(error).__name__}: {error}".strip())
+                break
             finally:
                 await self._mend()
-            if not played.problems or not played.problems[0].startswith("missed"):
-                break
         played.seconds = time.monotonic() - began
         return played
 
@@ -204,9 +222,33 @@ class Rig:
         self._workers.append(WorkerProcess(process))
         return self._workers[-1]
 
-    async def _ended(self, worker: WorkerProcess) -> list[str]:
-        """Wait until nothing is left of a worker that is gone."""
-        return await all_end(worker.left, "of a worker that is gone")
+    async def nobody_is_left(self) -> list[str]:
+        """Wait until only services, and workers that live, run here; who else stays, in words."""
+        return await all_end(self._others, "left behind")
+
+    def _others(self) -> list[psutil.Process]:
+        """Whoever works in our directory or was told of it, but for who belongs here.
+
+        A plug-in whose Terraform was killed has another parent by now; where it works is the same.
+        """
+        live = {w.pid for w in self._workers if w.process.returncode is None}
+        known = {os.getpid(), *live}
+        for child in psutil.Process().children():
+            if child.pid in live:
+                known |= {guard.pid for guard in children(child.pid)}
+            else:  # our own guard and the services
+                known |= {child.pid, *(p.pid for p in child.children(recursive=True))}
+        found = {p for w in self._workers if w.pid not in live for p in w.left()}
+        for process in psutil.process_iter():
+            with suppress(psutil.Error, OSError):
+                if process.status() != psutil.STATUS_ZOMBIE and self._is_here(process):
+                    found.add(process)
+        return [process for process in found if process.pid not in known]
+
+    def _is_here(self, process: psutil.Process) -> bool:
+        if process.environ().get("TPROV_HOME") == str(self._home):
+            return True
+        return self._home.resolve() in Path(process.cwd()).resolve().parents
 
     async def sleep_all(self, seconds: float) -> None:
         """Stop everything at once, as a laptop does that is closed; then let it go on."""
@@ -249,7 +291,7 @@ class Act:
         self.view: RunView | None = None
         self.asked: list[str] = []
         self.told = ""
-        self.gone: list[WorkerProcess] = []
+        self.suffix = ""
         self._tasks: list[asyncio.Task[None]] = []
         self._go_on = asyncio.Event()
 
@@ -259,6 +301,8 @@ class Act:
         if self.cell.moment != "waiting":
             self._go_on.set()
         self.handle = await self.rig.start(self.stack, heartbeat=self.heartbeat)
+        self.suffix = str((await (await self.handle.describe()).memo())["suffix"])
+        self.rig.suffixes.add(self.suffix)
         self._tasks = [asyncio.create_task(self._follow()), asyncio.create_task(self._approve())]
         async with asyncio.timeout(PATIENCE):
             struck = await self._moment()
@@ -328,9 +372,9 @@ class Act:
                 await self._until(lambda v: v.status == Status.AWAITING_APPROVAL)
                 return None
             case "before create":
-                program, longest = await self._doing("namespace"), SLOW / 2
+                program, longest = await self._doing("namespace"), WITHIN
             case "between":
-                program, longest = await self._doing("user"), SLOW / 2
+                program, longest = await self._doing("user"), WITHIN
             case "after create":
                 program, longest = await self._created(), 0.5
         if self.cell.target == "provider":
@@ -339,9 +383,50 @@ class Act:
         delay = self.chance.uniform(0, longest)
         self.told = f"{delay:.3f} s into it"
         await asyncio.sleep(delay)
-        if not program.is_running():
-            raise Missed(f"{self.cell.moment} was over after less than {delay:.3f} s")
         return program
+
+    @asynccontextmanager
+    async def _held_still(self, program: psutil.Process | None) -> AsyncIterator[None]:
+        """Let the moment's program not go on while the blow falls: it is met, or was missed.
+
+        Raises:
+            Missed: The program had ended, or what it does next was done.
+        """
+        if program is None:
+            yield
+            return
+        over = Missed(f"{self.cell.moment} was over, {self.told}")
+        try:
+            program.suspend()
+            while program.status() != psutil.STATUS_STOPPED:
+                if program.status() == psutil.STATUS_ZOMBIE:
+                    raise over
+                await asyncio.sleep(0.001)
+            if not await self._is_still_the_moment():
+                raise over
+            yield
+            # A Cloud that was struck cannot be asked; one whose caller hangs has gone on meanwhile.
+            asked = self._kills or self.cell.target in ("worker", "temporal")
+            if asked and self.cell.target != "stand-in" and not await self._is_still_the_moment():
+                raise over
+        except psutil.NoSuchProcess:
+            raise over from None
+        finally:
+            with suppress(psutil.NoSuchProcess):
+                program.resume()
+
+    async def _is_still_the_moment(self) -> bool:
+        """Whether the Cloud has as much of the stack as it has at this moment of an apply."""
+        match self.cell.moment:
+            case "before create":
+                return await self._named() == []
+            case "after create":
+                held = (await self.rig.control.status())["held"]
+                return bool(held) and await self._named() == ["namespace"]
+            case "between":
+                return await self._named() == ["namespace"]
+            case _:
+                return True
 
     async def _until(self, is_it: Callable[[RunView], bool]) -> None:
         while self.view is None or not is_it(self.view):
@@ -389,46 +474,66 @@ class Act:
 
     async def strike(self, program: psutil.Process | None) -> None:
         """Kill or stop what is to be struck, and bring it back."""
-        kills = self.cell.how == "kill"
         hang = self.chance.uniform(HEARTBEAT + 1, HEARTBEAT + 4)
         match self.cell.target:
             case "worker":
-                struck = self.worker
-                list(struck.programs())
-                struck.process.send_signal(signal.SIGKILL if kills else signal.SIGSTOP)
-                self.worker = await self.rig._new_worker()
-                if kills:
-                    await struck.process.wait()
-                    self.gone.append(struck)
-                else:
-                    await asyncio.sleep(hang)
-                    struck.process.send_signal(signal.SIGCONT)
+                await self._strike_worker(program, hang)
             case "temporal" | "stand-in":
                 name = "cloud" if self.cell.target == "stand-in" else "temporal"
-                if kills:
-                    await self.rig.services.stop(name, kill=True)
-                    await asyncio.sleep(hang / 2)  # also for less than a heartbeat
-                    await self.rig.services.start(name)
-                else:
-                    group = self.rig.services.pid(name)
-                    os.killpg(group, signal.SIGSTOP)
-                    await asyncio.sleep(hang)
-                    os.killpg(group, signal.SIGCONT)
+                await self._strike_service(name, program, hang)
             case _:
                 assert program is not None
-                with suppress(psutil.NoSuchProcess):
-                    if kills:
+                async with self._held_still(program):
+                    if self._kills:
                         program.kill()
                     else:
-                        program.suspend()
                         await asyncio.sleep(hang)
-                        program.resume()
-        self.told += "" if kills else f", for {hang:.1f} s"
+        self.told += "" if self._kills else f", for {hang:.1f} s"
+
+    @property
+    def _kills(self) -> bool:
+        return self.cell.how == "kill"
+
+    async def _strike_worker(self, program: psutil.Process | None, hang: float) -> None:
+        struck = self.worker
+        async with self._held_still(program):
+            struck.at_work()  # so that they are known when it is gone
+            struck.process.send_signal(signal.SIGKILL if self._kills else signal.SIGSTOP)
+            if self._kills:
+                await struck.process.wait()
+        self.worker = await self.rig._new_worker()
+        if not self._kills:
+            await asyncio.sleep(hang)
+            struck.process.send_signal(signal.SIGCONT)
+
+    async def _strike_service(self, name: str, program: psutil.Process | None, hang: float) -> None:
+        services, group = self.rig.services, self.rig.services.pid(name)
+        async with self._held_still(program):
+            if self._kills:
+                await services.stop(name, kill=True)
+                assert not services.runs(name)
+            else:
+                os.killpg(group, signal.SIGSTOP)
+        if self._kills:
+            await asyncio.sleep(hang / 2)  # also for less than a heartbeat
+            await services.start(name)
+            assert services.pid(name) != group
+        else:
+            await asyncio.sleep(hang)
+            os.killpg(group, signal.SIGCONT)
 
     # --- afterwards --------------------------------------------------------------------------
 
     async def judge(self) -> list[str]:
         """What is not as it has to be."""
+        return [
+            *await self._run_is_honest(),
+            *await self._cloud_holds_what_was_wanted(),
+            *await self._state_agrees(),
+            *await self._nobody_works(),
+        ]
+
+    async def _run_is_honest(self) -> list[str]:
         problems = []
         view = self.view
         assert view is not None
@@ -440,8 +545,24 @@ class Act:
             result: RunResult = await self.handle.result()
             if result.summary != "2 added, 0 changed, 0 destroyed":
                 problems.append(f"the summary is {result.summary!r}")
-        if (named := await self._named()) != ["namespace", "user"]:
-            problems.append(f"the API holds {named}")
+        # A query replays the whole history, on a worker that may have seen none of it.
+        says = await patiently(partial(self.handle.query, "get_current_status"))
+        if says != view.status:
+            problems.append(f"the run says {says}, its history {view.status}")
+        return problems
+
+    async def _cloud_holds_what_was_wanted(self) -> list[str]:
+        objects = await patiently(self.rig.control.objects)
+        mine = sorted(f"{o['state']} {o['type']}" for o in objects if self.suffix in o["name"])
+        names = [o["name"] for o in objects if o["name"] not in OWNED]
+        others = [n for n in names if not any(suffix in n for suffix in self.rig.suffixes)]
+        problems = [f"the API holds {name}, which nobody asked for" for name in others]
+        if mine != ["active namespace", "active user"]:
+            problems.append(f"the API holds of this run: {', '.join(mine) or 'nothing'}")
+        return problems
+
+    async def _state_agrees(self) -> list[str]:
+        problems = []
         if (held := held_objects(self.rig.settings.stacks, self.stack)) != WANTED:
             problems.append(f"the state holds {held}")
         async with asyncio.timeout(PATIENCE):
@@ -454,19 +575,23 @@ class Act:
                 sentence = second.plan.sentence if second.plan else second.failure
                 problems.append(f"a plan says: {second.status.words}, {sentence}")
                 await again.terminate()
-        for worker in self.gone:
-            problems += await self.rig._ended(worker)
+        return problems
+
+    async def _nobody_works(self) -> list[str]:
+        problems = []
         for worker in self.rig._workers:
             problems += await all_end(worker.at_work, "at work although idle")
-        return problems
+        return problems + await self.rig.nobody_is_left()
 
     async def _named(self) -> list[str]:
         """Types of the objects at the API that carry this stack's suffix."""
-        description = await self.handle.describe()
-        suffix = str((await description.memo())["suffix"])
         objects = await patiently(self.rig.control.objects)
-        mine = [o for o in objects if suffix in o["name"] and "chaos" in o["name"]]
-        return sorted(str(o["type"]) for o in mine)
+        return sorted(str(o["type"]) for o in objects if self.suffix in o["name"])
+
+
+def delays(cell: Cell, seed: str, attempt: int) -> random.Random:
+    """Where a cell's delays come from: a text's own numbers, the same in every process."""
+    return random.Random(f"{seed} {cell} {attempt}")
 
 
 def children(pid: int) -> list[psutil.Process]:
