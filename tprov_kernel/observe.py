@@ -75,7 +75,7 @@ class Contact:
     Attributes:
         in_touch: The Temporal server answered the last time it was asked.
         since: Since when that is so.
-        last_heard: When the server, or the running activity's heartbeat, was last heard of.
+        last_heard: When the server last answered.
         worker: The identity of the worker of the last activity or workflow task; empty if none yet.
         pollers: How many workers poll the run's task queue; None when it was not asked.
         task_queue: The run's task queue.

@@ -13,6 +13,7 @@ import ipywidgets as w
 import pytest
 
 from tests.widgets import views
+from tests.widgets.reader import text_of
 from tprov_kernel.errors import DecisionRefused, TprovError
 from tprov_kernel.observe import RunView
 from tprov_kernel.widgets.again import PATIENCE, Again, Ground
@@ -189,7 +190,7 @@ def test_showing_the_same_again_sends_nothing_to_the_page() -> None:
 
 @pytest.mark.parametrize("part", [name for name in views.EVERY if not views.EVERY[name]().closed])
 def test_every_second_changes_something_while_a_run_is_open(part: str) -> None:
-    """No beat leaves the card as it was: seconds, countdowns, 'last heard'."""
+    """No beat leaves the card as it was: seconds, countdowns, 'server heard'."""
     card, clock = made()
     shown(card, views.EVERY[part]())
     for second in (1, 2, 3, 60, 61, 5000, 5001):
@@ -251,6 +252,13 @@ def test_a_long_apply_may_be_interrupted() -> None:
     card.again.interrupt.click()
     assert wanted == ["interrupt"]
     card.answer_again("Terraform is asked to stop.", refused=False)
+    clock.now = views.at(72)
+    nobody = replace(views.applying(), contact=replace(views.applying().contact, pollers=0))
+    card.show(nobody)
+    assert offered(card) == set(), "there is nobody who could tell it to stop"
+    assert "Terraform is at work" not in text_of(card.again.widget.children[0].value)
+    assert "Apply , as it was last told: " in text_of(card._told.value)
+    card.show(views.applying())
     assert "Terraform is asked to stop." in said(card)
     card.show(views.applied())
     assert offered(card) == set()

@@ -137,7 +137,7 @@ def test_being_out_of_touch_says_since_when_and_that_nothing_is_lost() -> None:
     assert f"since {views.at(52).astimezone():%H:%M} (20 s)" in said
     assert "loses nothing" in said
     assert "applying (last known)" in text_of(parts.chip(view, style.live))
-    assert "⚠ worker: 4711@kernel · last heard 20 s ago" in parts.heard(view, NOW, "", style.live)
+    assert "⚠ worker: 4711@kernel · server heard 20 s ago" in parts.heard(view, NOW, "", style.live)
 
 
 def test_the_foot_warns_when_a_running_step_falls_silent() -> None:

@@ -136,7 +136,7 @@ class RunCard:
                 self.refresh_snapshot()
 
     def tick(self, now: datetime) -> None:
-        """Bring elapsed times, countdowns and 'last heard' up to `now`; from any thread."""
+        """Bring elapsed times, countdowns and 'server heard' up to `now`; from any thread."""
         with self._lock:
             if self._sent and between(self._sent, now) > PATIENCE:
                 self.answer(

@@ -167,6 +167,8 @@ def _doing(step: StepView, view: RunView, now: datetime, ink: Ink) -> str:
     if step.state != "running" or waits_for_worker(step, view):
         return ""
     words = f"{title}: {esc(step.doing or default_doing(step, view))}"
+    if needs_worker(view):
+        words = f"{title}, as it was last told: {esc(step.doing or default_doing(step, view))}"
     if step.failure:
         earlier = f"the attempt before failed: {esc(step.failure)}"
         words += f" <span{ink('muted')}>({earlier})</span>"
@@ -201,9 +203,13 @@ LONG_APPLY = 5.0
 
 
 def may_be_interrupted(view: RunView, now: datetime) -> bool:
-    """Whether Terraform has been at work long enough for a person to think of stopping it."""
+    """Whether Terraform has been at work long enough for a person to think of stopping it.
+
+    With no worker there is nobody who could be told to, and it may be as dead as the worker.
+    """
     step = view.step("apply")
     works = step.state == "running" and view.status in (Status.APPLYING, Status.DESTROYING)
+    works = works and not needs_worker(view)
     return works and not view.closed and between(step.started, now) > LONG_APPLY
 
 
@@ -386,7 +392,7 @@ def _plain(text: str) -> str:
 
 
 def heard(view: RunView, now: datetime, own_worker: str, ink: Ink) -> str:
-    """Who works on the run and when it was last heard of; a warning when that stops."""
+    """Who works on the run and when the server was last heard of; a warning when that stops."""
     contact = view.contact
     who = "in this kernel" if contact.worker and contact.worker == own_worker else contact.worker
     worker = f"worker: {esc(who or 'none yet')}"
@@ -395,7 +401,8 @@ def heard(view: RunView, now: datetime, own_worker: str, ink: Ink) -> str:
     if view.closed:
         return f"<span{ink('muted')}>{worker} · run closed · {view.history_length} events</span>"
     age = between(contact.last_heard, now)
-    last = f"last heard {duration(age)} ago" if contact.last_heard else "nothing heard yet"
+    # The server's answer, and no sign of life of a worker: that one is its heartbeat's matter.
+    last = f"server heard {duration(age)} ago" if contact.last_heard else "nothing heard yet"
     stands = needs_worker(view) and view.status is not Status.AWAITING_APPROVAL
     tone = "ask" if stands or _is_silent(contact, view, age) else "muted"
     sign = "⚠ " if tone == "ask" else ""
