@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Iterator
+from pathlib import Path
 
 import psutil
 import pytest
 
 from tests.cli.typed import Terminal
-from tests.conftest import Platform
+from tests.conftest import ROOT, Platform
 from tests.kernels import SET_UP, Kernel, environment, kernel
 from tprov_kernel.services import wishes
 
@@ -58,11 +59,12 @@ def test_a_script_killed_at_the_worst_moment_leaves_an_orphan(opened: Kernel) ->
     assert "does not run" in opened.run("script.kill()").text
     cell = opened.run("chaos.hold_cloud()\nscript.start()\nchaos.wait_until_held()")
     assert "(activating)" in cell.text
+    name = opened.value("script.name")
+    assert f"of the plain script {name}" in opened.run("print(chaos.words)").text
     pid = opened.value("script._child.pid")
     assert "killed with signal 9" in opened.run("script.kill()").text
     assert not psutil.pid_exists(pid)
     opened.run("chaos.mend_cloud()")
-    name = opened.value("script.name")
     assert namespaces(opened, "script-") == [name]
     assert opened.value(
         "[o.state for o in lab._call(lab._cloud_objects()) if 'script' in o.id]"
@@ -77,14 +79,15 @@ def test_a_script_killed_at_the_worst_moment_leaves_an_orphan(opened: Kernel) ->
 def test_worker_and_terraform_killed_by_button_and_the_run_goes_on(opened: Kernel) -> None:
     """At the same moment: found, adopted, one namespace; each button names the process."""
     press(opened, "kill_worker", "own worker polls; it cannot be killed")
-    press(opened, "kill_terraform", "nothing was killed")
+    press(opened, "kill_terraform", "Nothing was killed")
     press(opened, "start_worker", "Worker process")
     pid = opened.value("lab.worker_process().pid")
     opened.run("chaos.hold_cloud()")
     opened.run('run = lab.start("crash", config="terraform/tcloud_namespace")')
     assert "(activating)" in opened.run("chaos.wait_until_held()").text
     opened.wait_for(f"{target('Terraform')} == 'alive'")
-    (found,) = opened.value("[[t.pid, *t.plugins] for t in chaos._terraforms()]")
+    opened.run("from tprov_kernel.lab.terraforms import terraforms")
+    (found,) = opened.value("[[t.pid, *t.plugins] for t in terraforms(lab.settings.home)]")
     press(opened, "kill_worker", f"Worker process {pid} was killed")
     opened.wait_for(f"{target('Worker')} == 'dead'")
     press(opened, "kill_terraform", f"Terraform (process {found[0]}) of stack crash and its plug")
@@ -105,6 +108,25 @@ def test_worker_and_terraform_killed_by_button_and_the_run_goes_on(opened: Kerne
     assert len(namespaces(opened, "tprov-")) == 1
     opened.run("lab.restart_worker()")
     assert f"In this kernel (process {opened.pid})" in opened.run("print(chaos.words)").text
+
+
+def test_a_terraform_that_somebody_else_started_is_seen_and_killed(opened: Kernel) -> None:
+    """A run of the `tprov` command in this workspace; that run survives it, too."""
+    home = Path(opened.value("str(lab.settings.home)"))
+    queue = opened.value("lab.settings.task_queue")
+    opened.run("chaos.hold_cloud()")
+    config = str(ROOT / "terraform" / "tcloud_namespace")
+    said = Terminal(home).type("start", "typed", "--config", config, "--task-queue", queue)
+    assert said.code == 0, said.err
+    assert opened.value("[r.stack for r in lab.runs if r.stack == 'typed']") == []
+    assert "(activating)" in opened.run("chaos.wait_until_held()").text
+    opened.wait_for(f"{target('Terraform')} == 'alive'")
+    press(opened, "kill_terraform", "of stack typed and its plug-in")
+    assert "No Terraform is at work in this workspace." in opened.run("print(chaos.words)").text
+    press(opened, "mend_cloud", "well again")
+    opened.run('typed = lab.run("typed")\ntyped.wait()', seconds=90)
+    assert opened.value("typed.status.value") == "applied"
+    assert len(namespaces(opened, "tprov-")) == 2
 
 
 def test_a_stopped_server_stays_stopped_and_comes_back_as_it_was(opened: Kernel) -> None:
@@ -128,7 +150,7 @@ def test_the_cloud_api_is_broken_slowed_and_mended(opened: Kernel) -> None:
     press(opened, "slow_cloud", "takes 3 s longer until it is mended")
     opened.wait_for(f"{target('Cloud API (stand-in)')} == 'ill'")
     told = opened.run("print(chaos.words)").text
-    assert "Every call answers UNAVAILABLE" in told
+    assert "Every call of the Cloud API answers UNAVAILABLE until it is mended." in told
     press(opened, "mend_cloud", "well again")
     opened.wait_for(f"{target('Cloud API (stand-in)')} == 'alive'")
     assert "is none" in opened.run("chaos.break_cloud('Nope')").text

@@ -49,6 +49,13 @@ def _controlled(
     return say.to_its_end(there())
 
 
+def _faulty(
+    context: typer.Context, work: Callable[[StandinControl], Awaitable[str]], command: str
+) -> None:
+    said = _controlled(context, work, command)
+    say.answer(f"{said} `tprov cloud mend` takes it back.")
+
+
 @cloud.command()
 def fail(
     context: typer.Context,
@@ -63,9 +70,7 @@ def fail(
     Example: tprov cloud fail GetAccount UNAVAILABLE --times 3
     """
     count = None if always else times
-    _controlled(context, lambda c: c.fail(method, code, times=count, every=every), "fail")
-    often = _for(count) + (f", one call in {every}" if every > 1 else "")
-    say.answer(f"{method} answers {code} {often}.")
+    _faulty(context, lambda c: c.fail(method, code, times=count, every=every), "fail")
 
 
 @cloud.command()
@@ -81,8 +86,7 @@ def lose(
     Example: tprov cloud lose CreateNamespace
     """
     count = None if always else times
-    _controlled(context, lambda c: c.lose(method, code, times=count), "lose")
-    say.answer(f"{method} does its work, and its answer is lost ({code}) {_for(count)}.")
+    _faulty(context, lambda c: c.lose(method, code, times=count), "lose")
 
 
 @cloud.command()
@@ -98,8 +102,7 @@ def slow(
     Example: tprov cloud slow '*' 2 --always
     """
     count = None if always else times
-    _controlled(context, lambda c: c.slow(method, seconds, times=count), "slow")
-    say.answer(f"{method} takes {seconds:g} s longer {_for(count)}.")
+    _faulty(context, lambda c: c.slow(method, seconds, times=count), "slow")
 
 
 @cloud.command()
@@ -109,8 +112,7 @@ def hold(context: typer.Context, method: Method, times: Times = 1, always: Alway
     Example: tprov cloud hold CreateNamespace
     """
     count = None if always else times
-    _controlled(context, lambda c: c.hold(method, times=count), "hold")
-    say.answer(f"Operations of {method} stay pending {_for(count)}.")
+    _faulty(context, lambda c: c.hold(method, times=count), "hold")
 
 
 @cloud.command()
@@ -128,8 +130,7 @@ def doom(
     Example: tprov cloud doom CreateUser --reason "No seats left."
     """
     count = None if always else times
-    _controlled(context, lambda c: c.doom(method, reason, times=count), "doom")
-    say.answer(f"Operations of {method} fail {_for(count)}.")
+    _faulty(context, lambda c: c.doom(method, reason, times=count), "doom")
 
 
 @cloud.command()
@@ -184,16 +185,11 @@ def list_objects(context: typer.Context, as_json: Json = False) -> None:
     say.out().print(table)
 
 
-def _for(count: int | None) -> str:
-    if count is None:
-        return "until `tprov cloud mend`"
-    return "once" if count == 1 else f"{count} times"
-
-
 def _words(value: object) -> str:
     if isinstance(value, dict) and "what" in value:
-        often = _for(value.get("times"))
-        return f"{value['what']} {value.get('method', '')} {often}"
+        from tprov_kernel.standin.control import fault_words
+
+        return fault_words(value).rstrip(".")
     if isinstance(value, dict):
         return ", ".join(f"{key} {_words(item)}" for key, item in value.items()) or "none"
     if isinstance(value, list):

@@ -8,11 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import os
-import signal
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +20,9 @@ from tprov_kernel.errors import ServiceError, TprovError
 from tprov_kernel.lab.cloud_api import control_of
 from tprov_kernel.lab.output import Words
 from tprov_kernel.lab.runtime import Runtime
+from tprov_kernel.lab.terraforms import Terraform, kill_terraforms, terraforms
 from tprov_kernel.services import wishes
+from tprov_kernel.standin.control import fault_words
 from tprov_kernel.widgets.chaos import ChaosPanel, Target
 
 if TYPE_CHECKING:
@@ -36,57 +36,8 @@ LOOK_EVERY = 0.7
 LIMIT = 60.0
 """Seconds that an action may take; a server starts within thirty."""
 
-GONE_WITHIN = 5.0
-"""Seconds in which a process that was killed is gone."""
-
 HELD_WITHIN = 40.0
 """Seconds to wait until the Cloud API holds an operation back; Terraform needs two to ask."""
-
-
-@dataclass(frozen=True)
-class Terraform:
-    """A Terraform at work: its process, which leads its group, and what else is in that."""
-
-    pid: int
-    stack: str
-    plugins: tuple[int, ...]
-
-    @property
-    def words(self) -> str:
-        """'Terraform (process 4711) of stack crash and its plug-in (process 4712)'."""
-        listed = ", ".join(map(str, self.plugins))
-        plural = "s" * (len(self.plugins) > 1)
-        more = f" and its plug-in{plural} (process{'es' * bool(plural)} {listed})" if listed else ""
-        return f"Terraform (process {self.pid}) of stack {self.stack}{more}"
-
-
-def terraforms(stacks: Path, names: Collection[str]) -> list[Terraform]:
-    """The Terraforms that work on these stacks of this machine.
-
-    Args:
-        stacks: The directory of all stacks.
-        names: Whose.
-    """
-    places = {os.path.realpath(stacks / name): name for name in names}
-    groups: dict[int, str] = {}
-    others: dict[int, list[int]] = {}
-    for process in psutil.process_iter():
-        with suppress(psutil.Error, OSError):
-            here = process.cwd()
-            stack = next((n for p, n in places.items() if _is_below(here, p)), "")
-            program = Path((process.cmdline() or [""])[0]).name
-            if not stack or not program.startswith("terraform"):
-                continue
-            group = os.getpgid(process.pid)
-            if group == process.pid:
-                groups[group] = stack
-            else:
-                others.setdefault(group, []).append(process.pid)
-    return [Terraform(pid, s, tuple(others.get(pid, ()))) for pid, s in sorted(groups.items())]
-
-
-def _is_below(place: str, folder: str) -> bool:
-    return place == folder or place.startswith(f"{folder}{os.sep}")
 
 
 class Chaos:
@@ -134,19 +85,14 @@ class Chaos:
         return self._tell(process.kill())
 
     def kill_terraform(self) -> Words:
-        """Kill the Terraform that works on a stack of this notebook, and its plug-ins, with -9."""
-        found = self._terraforms()
-        for terraform in found:
-            with suppress(ProcessLookupError):
-                os.killpg(terraform.pid, signal.SIGKILL)
-        self._runtime.call(_gone([t.pid for t in found]), timeout=GONE_WITHIN + 5)
-        if not found:
-            return self._tell("No Terraform of this notebook is at work: nothing was killed.")
-        return self._tell(" ".join(f"Killed with signal 9: {t.words}." for t in found))
+        """Kill every Terraform that works in this workspace, and its plug-ins, with -9.
 
-    def _terraforms(self) -> list[Terraform]:
-        names = {run.stack for run in self._lab.runs}
-        return terraforms(self._lab.settings.stacks, names)
+        Whoever started it: this notebook, another one, the `tprov` command or a plain script.
+        """
+        found: list[Terraform] = self._call(kill_terraforms(self._lab.settings.home))
+        if not found:
+            return self._tell(f"{_NONE} Nothing was killed.")
+        return self._tell(" ".join(f"Killed with signal 9: {t.words}." for t in found))
 
     # --- the server --------------------------------------------------------------------------
 
@@ -156,7 +102,7 @@ class Chaos:
         Raises:
             ServiceError: It is another's, or does not stop.
         """
-        pid = self._call(wishes.stop(self._home("Temporal server"), "temporal"))
+        pid = self._call(wishes.stop(self._home(), "temporal"))
         if not pid:
             return self._tell("The Temporal server did not run: nothing was done.")
         others = " Every notebook of this JupyterLab is without it." * self._lab.place.attached
@@ -170,14 +116,15 @@ class Chaos:
         Raises:
             ServiceError: It is another's, or does not come up.
         """
-        pid = self._call(wishes.start(self._home("Temporal server"), "temporal"))
+        pid = self._call(wishes.start(self._home(), "temporal"))
         where = self._lab.settings.address
         return self._tell(f"The Temporal server runs at {where} (process {pid}).")
 
-    def _home(self, what: str) -> Path:
+    def _home(self) -> Path:
         if self._lab.settings.target != "local":
             raise ServiceError(
-                f"The {what} of a remote target is not broken from here.",
+                f"The Temporal server at {self._lab.settings.address} is not ours to break:"
+                " nothing was done.",
                 remedy="Only the worker and Terraform are this notebook's.",
             )
         return self._lab.settings.home
@@ -197,8 +144,7 @@ class Chaos:
         Raises:
             TprovError: There is no such method, or the API is not a stand-in.
         """
-        self._call(self._control().fail(method, code, times=times))
-        return self._tell(f"{_every(method)} {code} {_until(times)}.")
+        return self._tell(self._call(self._control().fail(method, code, times=times)))
 
     def slow_cloud(
         self, seconds: float = 3.0, method: str = "*", *, times: int | None = None
@@ -208,9 +154,7 @@ class Chaos:
         Raises:
             TprovError: There is no such method, or the API is not a stand-in.
         """
-        self._call(self._control().slow(method, seconds, times=times))
-        which = "Every call of the Cloud API" if method == "*" else method
-        return self._tell(f"{which} takes {seconds:g} s longer {_until(times)}.")
+        return self._tell(self._call(self._control().slow(method, seconds, times=times)))
 
     def hold_cloud(self, method: str = "CreateNamespace") -> Words:
         """Let the Cloud API take the next call of a method, and not finish it until mended.
@@ -218,8 +162,7 @@ class Chaos:
         Raises:
             TprovError: There is no such method, or the API is not a stand-in.
         """
-        self._call(self._control().hold(method))
-        return self._tell(f"The next {method} is begun by the Cloud API, and not finished yet.")
+        return self._tell(self._call(self._control().hold(method)))
 
     def mend_cloud(self) -> Words:
         """Take every fault back; what was held is finished.
@@ -317,11 +260,13 @@ class Chaos:
         self._widget.show(await self._targets())
 
     async def _targets(self) -> tuple[Target, ...]:
-        at_work = await asyncio.to_thread(self._terraforms)
-        targets = [self._worker_target(), _terraform_target(at_work)]
-        if self._lab.settings.target == "local":
-            targets += [self._server_target(), await self._cloud_target()]
-        return tuple(targets)
+        at_work = await asyncio.to_thread(terraforms, self._lab.settings.home)
+        return (
+            self._worker_target(),
+            _terraform_target(at_work),
+            self._server_target(),
+            await self._cloud_target(),
+        )
 
     def _worker_target(self) -> Target:
         process, queue = self._process(), self._lab.settings.task_queue
@@ -336,6 +281,8 @@ class Chaos:
         return Target(name="Worker", condition="dead", words=words, buttons=buttons)
 
     def _server_target(self) -> Target:
+        if self._lab.settings.target != "local":
+            return _not_ours("Temporal server", self._lab.settings.address)
         buttons = (("Stop server", "stop_server"), ("Start server", "start_server"))
         pid = wishes.pids_of(self._lab.settings.home).get("temporal", 0)
         runs = bool(pid) and psutil.pid_exists(pid)
@@ -348,6 +295,8 @@ class Chaos:
         )
 
     async def _cloud_target(self) -> Target:
+        if not self._lab.settings.cloud.is_stand_in:
+            return _not_ours("Cloud API", self._lab.settings.cloud.endpoint)
         buttons = (
             *(("Break API", "break_cloud"), ("Slow API", "slow_cloud")),
             ("Mend API", "mend_cloud"),
@@ -357,7 +306,7 @@ class Chaos:
             status = await self._control().status()
         except TprovError as error:
             return Target(name=name, condition="dead", words=error.message, buttons=buttons)
-        faults = [_fault(fault) for fault in status["faults"]]
+        faults = [fault_words(fault) for fault in status["faults"]]
         if held := len(status["held"]):
             faults.append(f"{held} operation{'s' * (held > 1)} not finished until it is mended.")
         words = " ".join(faults) or f"Well, at {where}."
@@ -366,41 +315,19 @@ class Chaos:
         )
 
 
+_NONE = "No Terraform is at work in this workspace."
+
+
+def _not_ours(name: str, where: str) -> Target:
+    words = f"At {where}; not ours to break."
+    return Target(name=name, condition="idle", words=words)
+
+
 def _terraform_target(at_work: list[Terraform]) -> Target:
     words = "; ".join(t.words for t in at_work)
     return Target(
         name="Terraform",
         condition="alive" if at_work else "idle",
-        words=f"At work: {words}." if at_work else "None is at work on a stack of this notebook.",
+        words=f"At work: {words}." if at_work else _NONE,
         buttons=(("Kill Terraform", "kill_terraform"),),
     )
-
-
-async def _gone(pids: list[int]) -> None:
-    with suppress(TimeoutError):
-        async with asyncio.timeout(GONE_WITHIN):
-            while any(map(psutil.pid_exists, pids)):  # noqa: ASYNC110 (another process reaps it)
-                await asyncio.sleep(0.02)
-
-
-def _every(method: str) -> str:
-    return "Every call of the Cloud API answers" if method == "*" else f"{method} answers"
-
-
-def _until(times: int | None) -> str:
-    if times is None:
-        return "until it is mended"
-    return "once" if times == 1 else f"{times} times"
-
-
-def _fault(fault: dict[str, Any]) -> str:
-    which, until = fault["method"], _until(fault["times"])
-    often = f", one call in {fault['every']}" if fault["every"] > 1 else ""
-    does = {
-        "fail": f"answers {fault['code']}",
-        "slow": f"takes {fault['seconds']:g} s longer",
-        "lose": "does its work, and its answer is lost",
-        "hold": "is begun and not finished",
-        "doom": "fails after it was begun",
-    }[fault["what"]]
-    return f"{'Every call' if which == '*' else which} {does} {until}{often}."

@@ -56,29 +56,19 @@ class CloudApi:
             every: 2 lets every second call through, and so on.
         """
         self._tell(self._control.fail(method, code, times=times, every=every))
-        often = f", one call in {every}" if every > 1 else ""
-        print(f"{method} answers {code} {_for(times)}{often}.")
 
     def slow(self, seconds: float, method: str = "GetAccount", *, times: int | None = None) -> None:
         """Let the next calls of a method take longer."""
         self._tell(self._control.slow(method, seconds, times=times))
-        print(f"{method} takes {seconds:g} s longer {_for(times)}.")
 
     def lose(self, method: str, code: str = "UNAVAILABLE", *, times: int | None = 1) -> None:
         """Do what the next calls of a method ask, and answer with an error all the same."""
         self._tell(self._control.lose(method, code, times=times))
-        print(f"{method} does its work, and its answer is lost ({code}) {_for(times)}.")
 
     def mend(self) -> None:
         """Take every fault back."""
-        self._tell(self._control.mend())
+        self._runtime.call(self._control.mend(), timeout=10)
         print("The Cloud API is well again.")
 
-    def _tell(self, work: Coroutine[Any, Any, None]) -> None:
-        self._runtime.call(work, timeout=10)
-
-
-def _for(times: int | None) -> str:
-    if times is None:
-        return "until it is mended"
-    return "once" if times == 1 else f"{times} times"
+    def _tell(self, work: Coroutine[Any, Any, str]) -> None:
+        print(self._runtime.call(work, timeout=10))

@@ -7,6 +7,7 @@ are JSON.
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 from tprov_kernel.errors import CloudUnavailable, KeyRejected, TprovError
@@ -14,6 +15,28 @@ from tprov_kernel.errors import CloudUnavailable, KeyRejected, TprovError
 CONTROL = "tprov.standin.v1.Control"
 SECONDS = 5.0
 """How long an answer may take."""
+
+
+def fault_words(fault: Mapping[str, Any]) -> str:
+    """Say a fault in one sentence.
+
+    Args:
+        fault: What `StandinControl.status` lists of it.
+    """
+    method, times, every = fault["method"], fault["times"], fault.get("every", 1)
+    which = "Every call of the Cloud API" if method == "*" else method
+    if fault["what"] == "hold":
+        following = f"The next {method}" if times == 1 else which
+        return f"{following} is begun by the Cloud API, and not finished until it is mended."
+    does = {
+        "fail": "answers {code}",
+        "slow": "takes {seconds:g} s longer",
+        "lose": "does its work, and its answer is lost ({code})",
+        "doom": "is begun by the Cloud API, and fails then",
+    }[fault["what"]].format_map(fault)
+    until = "until it is mended" if times is None else "once" if times == 1 else f"{times} times"
+    often = f", one call in {every}" if every > 1 else ""
+    return f"{which} {does} {until}{often}."
 
 
 class StandinControl:
@@ -30,7 +53,7 @@ class StandinControl:
 
     async def fail(
         self, method: str, code: str = "UNAVAILABLE", *, times: int | None = 1, every: int = 1
-    ) -> None:
+    ) -> str:
         """Answer the next calls of a method with an error, and do nothing of what they ask.
 
         Args:
@@ -38,20 +61,23 @@ class StandinControl:
             code: A gRPC status such as ``UNAVAILABLE``.
             times: How many calls; None until `mend`.
             every: 2 lets every second call through, and so on.
+
+        Returns:
+            What happens from now on, in a sentence; so do the other faults.
         """
-        await self._fault("fail", method, times=times, code=code, every=every)
+        return await self._fault("fail", method, times=times, code=code, every=every)
 
-    async def slow(self, method: str, seconds: float, *, times: int | None = 1) -> None:
+    async def slow(self, method: str, seconds: float, *, times: int | None = 1) -> str:
         """Let the next calls of a method take longer."""
-        await self._fault("slow", method, times=times, seconds=seconds)
+        return await self._fault("slow", method, times=times, seconds=seconds)
 
-    async def lose(self, method: str, code: str = "UNAVAILABLE", *, times: int | None = 1) -> None:
+    async def lose(self, method: str, code: str = "UNAVAILABLE", *, times: int | None = 1) -> str:
         """Do what the next calls of a method ask, and answer with an error all the same."""
-        await self._fault("lose", method, times=times, code=code)
+        return await self._fault("lose", method, times=times, code=code)
 
-    async def hold(self, method: str, *, times: int | None = 1) -> None:
+    async def hold(self, method: str, *, times: int | None = 1) -> str:
         """Leave the operations of the next calls of a method pending until `mend`."""
-        await self._fault("hold", method, times=times)
+        return await self._fault("hold", method, times=times)
 
     async def doom(
         self,
@@ -59,9 +85,9 @@ class StandinControl:
         reason: str = "This operation was told to fail.",
         *,
         times: int | None = 1,
-    ) -> None:
+    ) -> str:
         """Let the operations of the next calls of a method fail."""
-        await self._fault("doom", method, times=times, reason=reason)
+        return await self._fault("doom", method, times=times, reason=reason)
 
     async def mend(self) -> None:
         """Take every fault back, and go on with the operations that were left pending."""
@@ -77,8 +103,10 @@ class StandinControl:
         answer: list[dict[str, Any]] = await self._call("Objects", {})
         return answer
 
-    async def _fault(self, what: str, method: str, **fields: object) -> None:
-        await self._call("Fault", {"what": what, "method": method, **fields})
+    async def _fault(self, what: str, method: str, **fields: Any) -> str:
+        fault = {"what": what, "method": method, **fields}
+        await self._call("Fault", fault)
+        return fault_words(fault)
 
     async def _call(self, verb: str, message: dict[str, object]) -> Any:
         # Imported here: only who injects faults pays for it.
