@@ -17,6 +17,7 @@ from typing import TypeVar
 
 import psutil
 from temporalio.client import Client, WorkflowFailureError
+from temporalio.exceptions import TemporalError
 from temporalio.service import RPCError
 
 from tests.chaos.cells import Cell
@@ -180,7 +181,7 @@ class Rig:
                 break
             except Missed as missed:
                 played.problems = [f"never struck: {missed}"]
-            except (TimeoutError, TprovError, RPCError, psutil.Error) as error:
+            except (TimeoutError, TprovError, TemporalError, psutil.Error) as error:
                 played.problems.append(f"{type(error).__name__}: {error}".strip())
                 break
             finally:

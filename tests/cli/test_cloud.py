@@ -30,7 +30,8 @@ def test_it_fails_as_often_as_it_was_told(platform: Platform, terminal: Terminal
     """Three times unavailable, then well again; the fault is listed meanwhile."""
     said = terminal.type("cloud", "fail", "GetAccount", "UNAVAILABLE", "--times", "3")
     assert "GetAccount answers UNAVAILABLE 3 times." in said.out + said.err
-    assert "faults GetAccount answers UNAVAILABLE 3 times" in " ".join(terminal.type("cloud", "status").out.split())
+    listed = " ".join(terminal.type("cloud", "status").out.split())
+    assert "faults GetAccount answers UNAVAILABLE 3 times" in listed
     for _ in range(3):
         with pytest.raises(CloudUnavailable, match="UNAVAILABLE"):
             asyncio.run(_account(platform))
