@@ -250,6 +250,36 @@ async def test_the_cli_needs_the_token_where_one_is_asked_for(services: Services
     assert all("displaying history failed" in done.stderr for done in wrong)
 
 
+async def test_the_cli_is_refused_by_another_name_and_with_another_origin(
+    services: Services,
+) -> None:
+    """A host that is not loopback's own name, and the origin of a page that nobody allowed."""
+    workflow_id, _ = await run(services, CANARY)
+    show = ("workflow", "show", "--workflow-id", workflow_id, "--command-timeout", "3s")
+    port = services.codec_port
+    right = services.temporal(
+        *(*show, "--codec-endpoint", f"http://localhost:{port}/default"),
+        *("--codec-header", "Origin=http://127.0.0.1:8233"),
+    )
+    asked = {
+        "another origin": (
+            *("--codec-endpoint", f"http://127.0.0.1:{port}/default"),
+            *("--codec-header", "Origin=http://evil.example"),
+        ),
+        # The same address, by a name that a page could have made up.
+        "another host": ("--codec-endpoint", f"http://[::ffff:127.0.0.1]:{port}/default"),
+    }
+
+    assert f"hello {CANARY}" in right
+    log = services.key_ring.with_name("codec.log")
+    for words in asked.values():
+        before = log.read_text().count("refused with 403")
+        wrong = services.try_temporal(*show, *words)
+        assert CANARY not in wrong.stdout
+        assert "displaying history failed" in wrong.stderr  # it asks again until time is over
+        assert log.read_text().count("refused with 403") > before
+
+
 async def test_a_failure_is_encrypted_at_rest_and_read_back(services: Services) -> None:
     """Its message, its details and where in the code it happened."""
     name = f"fail-{CANARY}"
