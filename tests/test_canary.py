@@ -11,7 +11,7 @@ import json
 import os
 import signal
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -253,9 +253,62 @@ async def test_no_secret_rests_or_shows_where_it_does_not_belong(scene: Scene) -
     assert any("payloads.server" in name for name in processes.names), processes.names
     assert _unneeded(processes.seen) == {}
     assert _at_rest(scene) == {}
-    assert _shown(scene) == {}
+    assert _shown(scene.said, scene.canaries) == {}
     assert files_with(folder, scene.canaries, but=_READERS_OWN) == {}
     _the_state_is_private(own.settings.stacks)
+
+
+PLACES: dict[str, set[str]] = {
+    "temporal.db": set(),
+    "temporal.db-wal": set(),
+    "standin.db": set(),
+    "standin.key": {"api key"},
+    "keys.json": {"encryption key", "mac key"},
+    "services.json": set(),
+    "logs/worker.log": set(),
+    "logs/codec.log": set(),
+    "audits/happy.json": {"reason"},
+    "stacks/happy/journal.jsonl": set(),
+    "stacks/happy/config/terraform.tfvars": set(),
+    "stacks/happy/config/terraform.tfstate": {"by_env", "by_file", "plain", "in_tfvars", "token"},
+    "stacks/happy/config/errored.tfstate": set(),
+    "stacks/happy/config/tfplan": set(),
+    "../elsewhere/happy.stored": set(),
+    "../elsewhere/worker-1.log": set(),
+    "../elsewhere/secret": {"by_file"},
+}
+"""Where something rests, and what may."""
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_each_kind_of_secret_is_missed_in_no_place_where_it_may_not_be(
+    tmp_path: Path, place: str
+) -> None:
+    """A leak of every kind at once, planted there: it is found but for what may be there."""
+    kinds = ("api key", "by_env", "by_file", "plain", "in_tfvars", "once", "token")
+    canaries = {
+        kind: canary(kind.split()[0], odd=kind == "plain")
+        for kind in (*kinds, "encryption key", "mac key", "reason")
+    }
+    home, elsewhere = tmp_path / "home", tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    path = home / place
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps([*canaries.values()]))
+    found = files_with(home, canaries, but=_OURS) | files_with(
+        elsewhere, canaries, but=_READERS_OWN
+    )
+    assert [*found.values()] == [canaries.keys() - PLACES[place]]
+
+
+@pytest.mark.parametrize("kind", ["api key", "by_env", "token", "mac key", "once"])
+def test_what_a_command_says_and_a_process_is_given_is_found(kind: str) -> None:
+    """In what was said, where a reason may be; in what a program got that needs none of it."""
+    canaries = {kind: canary(kind), "reason": canary("why")}
+    said = {"status": f"so it is: {canaries[kind]}, {canaries['reason']}"}
+    assert _shown(said, canaries) == {"status": {kind}}
+    assert _unneeded({"environment of opa": {kind}}) == {"environment of opa": {kind}}
+    assert _unneeded({"arguments of terraform": {kind}}) == {"arguments of terraform": {kind}}
 
 
 async def _ended(client: Client, handle: runs.RunHandle) -> None:
@@ -411,9 +464,9 @@ def _at_rest(scene: Scene) -> dict[str, set[str]]:
     return files_with(scene.own.settings.home, scene.canaries, but=_OURS)
 
 
-def _shown(scene: Scene) -> dict[str, set[str]]:
+def _shown(said: Mapping[str, str], canaries: Mapping[str, str]) -> dict[str, set[str]]:
     """What commands said; a reason is there to be read."""
-    found = {w: found_in(t.encode(), scene.canaries) - {"reason"} for w, t in scene.said.items()}
+    found = {w: found_in(t.encode(), canaries) - {"reason"} for w, t in said.items()}
     return {words: names for words, names in found.items() if names}
 
 
