@@ -108,8 +108,9 @@ class Watched:
         for answer in self._answers:
             # A script, a style or a font is not ours; what was left with its page has no body.
             if answer.request.resource_type in ("fetch", "xhr", "document"):
+                place = f"answer {answer.url.split('?')[0]}"
                 with suppress(PlaywrightError):
-                    places[f"answer {answer.url.split('?')[0]}"] = answer.body()
+                    places[place] = places.get(place, b"") + b"\n" + answer.body()
         found = {where: found_in(data, canaries) for where, data in places.items()}
         return {where: names for where, names in found.items() if names}
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import secrets
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -29,7 +30,7 @@ from tprov_kernel.errors import ServiceError, SettingsError
 from tprov_kernel.payloads.keyring import KeyRing
 from tprov_kernel.settings import remote_settings
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = pytest.mark.timeout(240)
 
 KEY = "canary-server-key-5bd2"
 
@@ -92,6 +93,51 @@ async def test_the_description_s_own_variables_are_enough(
     assert "stack-afar applied after" in said.err
     assert f"Starting afar on {mtls.address}, namespace default" in said.err
     assert (tmp_path / "home" / "remote" / "keys.json").exists()
+
+
+async def test_what_waits_is_decided_looked_at_and_destroyed_from_another_terminal(
+    platform: Platform, papers: Papers, keyed: Terminator, tmp_path: Path
+) -> None:
+    """With an API key of the server's; the Cloud's own key is in the worker's terminal alone."""
+    env = {
+        "TEMPORAL_HOST_URL": keyed.address,
+        "TEMPORAL_API_KEY": KEY,
+        "TEMPORAL_NAMESPACE": "default",
+        "TEMPORAL_INFRA_PROVISION_TASK_QUEUE": "from-further",
+        "SSL_CERT_FILE": str(papers.authority.cert),
+    }
+    terminal, log = Terminal(tmp_path / "home"), tmp_path / "worker.log"
+    said: list[str] = []
+
+    def typed(*words: str) -> str:
+        done = terminal.run(*TPROV, *words, "--target", "remote", env=env)
+        said.append(done.out + done.err)
+        assert done.code == 0, done.err + log.read_text()
+        return done.out + done.err
+
+    def story() -> None:
+        started = typed("start", "further", "-c", "terraform/tcloud_admin_user")
+        assert f"Starting further on {keyed.address}, namespace default" in started
+        assert "the account that of the worker's key" in started
+        until = time.monotonic() + 60
+        while "awaiting_approval" not in typed("status", "further", "--json"):
+            assert time.monotonic() < until, said[-1]
+        typed("approve", "further", "--reason", "she runs the account from Monday on")
+        watched = typed("status", "further", "--watch")
+        assert "applied" in watched
+        assert "she runs the account from Monday on" in typed("audit", "further")
+        assert "temporalcloud_user." in typed("destroy", "further", "--yes", "--watch")
+
+    before = await platform.cloud.list_users()
+    with terminal.runs(
+        "worker", "--target", "remote", log=log, env=env | cloud(platform)
+    ) as process:
+        await asyncio.to_thread(until_said, log, "Polling from-further", process=process, limit=30)
+        await asyncio.to_thread(story)
+    assert await platform.cloud.list_users() == before
+    for text in (*said, log.read_text()):
+        assert KEY not in text
+        assert platform.settings.cloud.api_key not in text
 
 
 ON_CLOUD = "10_on_temporal_cloud"
