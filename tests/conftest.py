@@ -19,7 +19,7 @@ from tprov_kernel.lab.runtime import Runtime
 from tprov_kernel.payloads.keyring import KeyRing
 from tprov_kernel.process import Guard
 from tprov_kernel.services import Services, local_settings, open_services
-from tprov_kernel.settings import CONNECTION_VARIABLES, Settings
+from tprov_kernel.settings import CONNECTION_VARIABLES, KEYS_VARIABLE, Settings
 from tprov_kernel.toolchain import Toolchain, find_toolchain
 
 ROOT = Path(__file__).parents[1]
@@ -28,7 +28,7 @@ ROOT = Path(__file__).parents[1]
 @pytest.fixture(scope="session", autouse=True)
 def scrubbed_environment() -> None:
     """Whatever lies around on this machine, the tests stay local."""
-    for name in (*CONNECTION_VARIABLES, "ENCRYPT_PAYLOADS", "TF_CLI_CONFIG_FILE"):
+    for name in (*CONNECTION_VARIABLES, KEYS_VARIABLE, "ENCRYPT_PAYLOADS", "TF_CLI_CONFIG_FILE"):
         os.environ.pop(name, None)
 
 

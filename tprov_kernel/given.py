@@ -17,9 +17,10 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from tprov_kernel.errors import ReferenceMissing
+from tprov_kernel.errors import ConfigurationError, ReferenceMissing
 from tprov_kernel.files import write_private
 from tprov_kernel.redaction import ephemeral_variables, sensitive_variables
+from tprov_kernel.settings import KEYS_VARIABLE
 
 VARIABLES_FILE = "zz_tprov.auto.tfvars.json"
 """Where the values lie that were given with a run, beside the configuration's own tfvars."""
@@ -80,7 +81,7 @@ class Given:
         """The values for redaction: references looked up, those that lead nowhere left out."""
         known = dict(self.values)
         for name in self.secret & known.keys():
-            with suppress(ReferenceMissing):
+            with suppress(ConfigurationError):
                 known[name] = resolve(name, known[name], environ)
         return known
 
@@ -115,12 +116,19 @@ def resolve(variable: str, value: Any, environ: Mapping[str, str]) -> Any:
 
     Raises:
         ReferenceMissing: There is no such environment variable, or no such file to be read.
+        ConfigurationError: It names our own key ring.
     """
     reference = _REFERENCE.fullmatch(value) if isinstance(value, str) else None
     if reference is None:
         return value
     name = reference["name"]
     if reference["kind"] == "env":
+        if name == KEYS_VARIABLE:
+            raise ConfigurationError(
+                f"The variable {variable!r} is given as env:{name}, which holds the keys that runs"
+                " are encrypted with, and is for no configuration.",
+                remedy="Give it by another name.",
+            )
         if name in environ:
             return environ[name]
         raise ReferenceMissing(

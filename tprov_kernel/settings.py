@@ -46,6 +46,12 @@ CONNECTION_VARIABLES = (
 )
 """Ambient variables that say where to connect; local mode ignores each and says so."""
 
+KEYS_VARIABLE = "TPROV_KEYS"
+"""Holds the key ring itself, the JSON of a keys.json, where no file is to; local and remote.
+
+It is in no `Settings`, which are handed around: `payloads.keysource` reads it. No program that we
+run gets it but our own worker, codec server and notebooks."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class CloudSettings:
@@ -128,7 +134,7 @@ class Settings:
 
     @property
     def key_ring(self) -> Path:
-        """The key ring's file (mode 0600)."""
+        """The key ring's file (mode 0600); none is made where the keys come from elsewhere."""
         return self.home / "keys.json"
 
     @property
@@ -196,6 +202,11 @@ def check_seconds(name: str, value: float, *, least: float, most: float) -> floa
         f"{name} is {value!r}, and has to be a number of seconds from {least:g} to {most:g}.",
         remedy=f"Give {name} in seconds, such as {300:g}.",
     )
+
+
+def without_keys(environ: Mapping[str, str]) -> dict[str, str]:
+    """An environment for a program that has no business with the key ring."""
+    return {name: value for name, value in environ.items() if name != KEYS_VARIABLE}
 
 
 def _plain(environ: Mapping[str, str]) -> dict[str, str]:

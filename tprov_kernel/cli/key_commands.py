@@ -1,4 +1,4 @@
-"""keys list, rotate, drop: their names, options and help."""
+"""keys list, rotate, drop, new: their names, options and help."""
 
 from __future__ import annotations
 
@@ -50,6 +50,23 @@ def rotate(context: typer.Context, target: TargetOption = None) -> None:
     from tprov_kernel.cli import keys as ring
 
     raise typer.Exit(ring.rotate(place))
+
+
+@command(SERVICES, on=keys)
+def new(context: typer.Context, target: TargetOption = None) -> None:
+    """Print a key ring for TPROV_KEYS: the keys that are there, and a new active one.
+
+    It is secret, and goes into a pipe or a file only. Nothing is changed here: where TPROV_KEYS
+    comes from is where it has to be kept, and everybody who works on the same runs needs the same.
+
+    [bold]Example:[/bold] export TPROV_KEYS="$(tprov keys new)"
+
+    [bold]Next:[/bold] [bold]tprov doctor[/bold] tells where the keys come from.
+    """
+    place = place_of(context, target)
+    from tprov_kernel.cli import keys as ring
+
+    raise typer.Exit(ring.new(place))
 
 
 @command(SERVICES, on=keys)

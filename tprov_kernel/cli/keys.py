@@ -1,4 +1,4 @@
-"""keys list, rotate, drop: the key ring of a place."""
+"""keys list, rotate, drop, new: the key ring of a place."""
 
 from __future__ import annotations
 
@@ -8,8 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 from tprov_kernel.cli import say
 from tprov_kernel.cli.place import Place, connected, shown
-from tprov_kernel.errors import ServiceError
+from tprov_kernel.errors import ServiceError, SettingsError
+from tprov_kernel.payloads.keyfile import document_of
 from tprov_kernel.payloads.keyring import KeyRing
+from tprov_kernel.payloads.keysource import DROP
+from tprov_kernel.settings import KEYS_VARIABLE
 
 if TYPE_CHECKING:
     from tprov_kernel.keys import KeyUse
@@ -17,7 +20,8 @@ if TYPE_CHECKING:
 
 async def list_keys(place: Place, *, as_json: bool) -> int:
     """List the keys with who needs them; without a server just the keys."""
-    ring = KeyRing.load(place.key_ring)
+    ring = KeyRing.find(place.key_ring)
+    ring.check_exists()
     uses: Sequence[KeyUse] = ()
     try:
         async with connected(place) as at:
@@ -30,8 +34,12 @@ async def list_keys(place: Place, *, as_json: bool) -> int:
         say.answer(json.dumps(_as_json(ring, uses)))
     else:
         _print(ring, uses)
-        say.aside(f"They are in {shown(place.key_ring)}, mode 0600.")
+        say.aside(f"They are in {shown(ring.path)}, mode 0600." if ring.path else _in(ring))
     return 0
+
+
+def _in(ring: KeyRing) -> str:
+    return f"They are in {ring.name}, and are not ours to write."
 
 
 def _as_json(ring: KeyRing, uses: Sequence[KeyUse]) -> list[dict[str, Any]]:
@@ -65,7 +73,8 @@ def _print(ring: KeyRing, uses: Sequence[KeyUse]) -> None:
 
 def rotate(place: Place) -> int:
     """Make a new active key."""
-    ring = KeyRing.load(place.key_ring)
+    ring = KeyRing.find(place.key_ring)
+    ring.check_exists()
     former = ring.active
     say.answer(f"{ring.rotate()} is the active key.")
     say.aside(
@@ -75,12 +84,29 @@ def rotate(place: Place) -> int:
     return 0
 
 
+def new(place: Place) -> int:
+    """Print a key ring, with those keys that are there and a new active one; keep nothing.
+
+    Raises:
+        SettingsError: A terminal would show it.
+    """
+    if say.out().is_terminal:
+        raise SettingsError(
+            "What this prints is secret: it does so into a pipe or a file, and not on a terminal.",
+            remedy=f'For instance: export {KEYS_VARIABLE}="$(tprov keys new)".',
+        )
+    ring = KeyRing.find(place.key_ring)
+    say.answer(json.dumps(document_of(ring.with_new_key())))
+    return 0
+
+
 async def drop(place: Place, *, key_id: str, yes: bool) -> int:
     """Forget a key, after asking, unless somebody needs it."""
     async with connected(place) as at:
         from tprov_kernel import keys
 
         at.key_ring.check_may_go(key_id)
+        at.key_ring.check_is_ours(DROP)
         where = f"{at.settings.address}, namespace {at.settings.namespace}"
         question = (
             f"Drop {key_id}? What it encrypted cannot be read again. Only {where} is asked who"

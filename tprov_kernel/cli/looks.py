@@ -14,7 +14,13 @@ from typing import Any
 
 from tprov_kernel.cli.place import Place, shown
 from tprov_kernel.errors import SettingsError, TprovError
-from tprov_kernel.settings import CONNECTION_VARIABLES, Settings, Source, remote_settings
+from tprov_kernel.settings import (
+    CONNECTION_VARIABLES,
+    KEYS_VARIABLE,
+    Settings,
+    Source,
+    remote_settings,
+)
 
 WELL_KNOWN = {
     7233: "Temporal server",
@@ -229,8 +235,8 @@ async def keys(place: Place, environ: Mapping[str, str], found: list[Settings]) 
         Line(name=name, words="set" if environ.get(name) else "not set", origin="environment")
         for name in KEYS
     ]
-    ring = found[0].key_ring if found else place.home / "keys.json"
-    lines.append(_key_ring(ring))
+    ring = found[0].key_ring if found else place.key_ring
+    lines.append(_key_ring(ring, environ))
     for settings in found:
         if settings.cloud.is_stand_in:
             there = "present" if settings.cloud.api_key else "missing"
@@ -247,23 +253,22 @@ async def keys(place: Place, environ: Mapping[str, str], found: list[Settings]) 
     return lines
 
 
-def _key_ring(path: Path) -> Line:
-    if not path.exists():
-        return Line(name="key ring", words="made when it is needed", origin=shown(path))
+def _key_ring(path: Path, environ: Mapping[str, str]) -> Line:
     from tprov_kernel.payloads.keyring import KeyRing
 
     try:
-        keys = KeyRing.load(path)
+        keys = KeyRing.find(path, environ=environ)
     except TprovError as error:
         return Line(
             name="key ring",
             state="bad",
-            origin=shown(path),
+            origin=KEYS_VARIABLE if environ.get(KEYS_VARIABLE) else shown(path),
             problem=error.message,
             remedy=error.remedy,
         )
     count = len(keys.created)
-    return Line(name="key ring", words=f"{count} key{'s' * (count != 1)}", origin=shown(path))
+    words = f"{count} key{'s' * (count != 1)}" if count else "made when it is needed"
+    return Line(name="key ring", words=words, origin=shown(path) if keys.path else keys.name)
 
 
 async def services(place: Place, found: list[Settings]) -> list[Line]:

@@ -107,7 +107,7 @@ async def connected(place: Place, *, role: str = "tprov") -> AsyncIterator[Conne
     from tprov_kernel.connect import connect, me
     from tprov_kernel.payloads.keyring import KeyRing
 
-    key_ring = KeyRing.load_or_create(settings.key_ring)
+    key_ring = KeyRing.find(settings.key_ring)
     client = await connect(settings, key_ring, identity=me(role))
     yield Connection(settings=settings, key_ring=key_ring, client=client)
 

@@ -42,7 +42,7 @@ async def polling(
     from tprov_kernel.payloads.keyring import KeyRing
 
     identity = me("worker")
-    key_ring = KeyRing.load_or_create(settings.key_ring)
+    key_ring = KeyRing.find(settings.key_ring)
     client = await connect(settings, key_ring, identity=identity)
     activities = Activities(settings=settings, toolchain=toolchain, key_ring=key_ring, guard=guard)
     async with build_worker(client, activities, task_queue=task_queue, identity=identity):

@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from tprov_kernel.errors import ServiceError
 from tprov_kernel.lab import _state, friendly, typed
@@ -29,6 +30,9 @@ from tprov_kernel.lab.oncloud import why_not
 from tprov_kernel.lab.place import find_place
 from tprov_kernel.settings import Target
 
+if TYPE_CHECKING:
+    from tprov_kernel.payloads.keysource import AskForKeys
+
 
 def open_lab(
     notebook: str = "",
@@ -36,6 +40,7 @@ def open_lab(
     target: Target = "local",
     or_local: bool = False,
     pace: float | None = None,
+    keys: AskForKeys | None = None,
 ) -> Lab:
     """Open a small cloud platform in this kernel, or show the one that is open already.
 
@@ -50,17 +55,21 @@ def open_lab(
         or_local: With ``target="remote"``: where the environment does not say enough, or nobody is
             there to see what will be made, stay local, and say so.
         pace: Seconds of pause before each step of a run; default is 0.8 with an audience, else 0.
+        keys: With ``target="remote"``: a function that gives the key ring (what a keys.json holds,
+            as a mapping or as JSON), for a KMS. It is called when the lab opens, and again when a
+            payload names a key that it did not give.
 
     Raises:
         TprovError: With a sentence and a remedy; the cell shows just those.
     """
     friendly.install()
     typed.opening(notebook, target, pace)
+    typed.keys(keys, target)
     place = find_place()
     _state.ambient = _state.ambient or dict(os.environ)
     why = why_not(_state.ambient, headless=place.headless) if or_local else ""
     if target == "remote" and why:
-        target = "local"
+        target, keys = "local", None
     lab: Lab | None = _state.current
     if lab is not None and lab.is_open:
         if lab.settings.target != target:
@@ -77,7 +86,7 @@ def open_lab(
         return lab
     if notebook:
         place = replace(place, name=notebook)
-    lab = _state.current = Lab(place, target=target, pace=pace)
+    lab = _state.current = Lab(place, target=target, pace=pace, keys=keys)
     lab.show()
     if why:
         print(why)

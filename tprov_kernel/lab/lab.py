@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from tprov_kernel.lab.worker_process import WorkerProcess
     from tprov_kernel.observe import RunView
     from tprov_kernel.payloads.keyring import KeyRing
+    from tprov_kernel.payloads.keysource import AskForKeys
     from tprov_kernel.process import Guard
     from tprov_kernel.services import Services, ServicesInfo
     from tprov_kernel.toolchain import Toolchain
@@ -69,9 +70,17 @@ class Lab:
     Use `open_lab`, which makes one per kernel.
     """
 
-    def __init__(self, place: Place, *, target: Target, pace: float | None) -> None:
+    def __init__(
+        self,
+        place: Place,
+        *,
+        target: Target,
+        pace: float | None,
+        keys: AskForKeys | None = None,
+    ) -> None:
         began = time.monotonic()
         self.place = place
+        self._ask_for_keys = keys
         self.pace = pace if pace is not None else (0.0 if place.headless else LIVE_PACE)
         self.runs: list[Run] = []
         self.seconds: float | None = None
@@ -149,7 +158,7 @@ class Lab:
         from tprov_kernel.services import environment_for_terminal
 
         self.identity = me(f"kernel {self.place.name}")
-        self.key_ring: KeyRing = KeyRing.load_or_create(self.settings.key_ring)
+        self.key_ring: KeyRing = KeyRing.find(self.settings.key_ring, function=self._ask_for_keys)
         self.client: Client = self._runtime.call(
             connect(self.settings, self.key_ring, identity=self.identity)
         )
@@ -230,10 +239,11 @@ class Lab:
         `restart_worker` takes the queue back.
 
         Raises:
-            ServiceError: It does not come up.
+            ServiceError: It does not come up, or the keys come from a function of this kernel.
         """
-        from tprov_kernel.lab.worker_process import WorkerProcess
+        from tprov_kernel.lab.worker_process import WorkerProcess, check_has_keys
 
+        check_has_keys(self.key_ring)
         if self._process is None:
             self._process = WorkerProcess(self._runtime, self._guard, self.settings)
         self._process.start()

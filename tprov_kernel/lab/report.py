@@ -46,6 +46,7 @@ def summary(view: RunView) -> dict[str, Any]:
         "seconds": seconds,
         "failure": view.failure,
         "remedy": view.remedy,
+        "unreadable": view.unreadable,
         "steps": [
             {
                 "name": step.name,

@@ -12,6 +12,7 @@ from typing import IO, TYPE_CHECKING
 from tprov_kernel.errors import ServiceError
 from tprov_kernel.lab.output import Words
 from tprov_kernel.lab.runtime import Runtime
+from tprov_kernel.settings import without_keys
 from tprov_kernel.stacks import copy_configuration, state_addresses
 from tprov_kernel.widgets.words import clean
 
@@ -92,7 +93,7 @@ class PlainScript:
     def _spawn(self, commands: str, log: IO[bytes]) -> Child:
         suffix = self.name.rpartition("-")[2]
         # The kernel's own environment leads a plain `terraform` to this lab's Cloud API.
-        env = os.environ | {
+        env = without_keys(os.environ) | {
             "TF_VAR_name_prefix": PREFIX,
             "TF_VAR_name_suffix": suffix,
             "TF_CLI_ARGS": "-no-color",

@@ -24,7 +24,7 @@ from tprov_kernel.lab.looks import words_of
 from tprov_kernel.lab.runtime import Runtime
 from tprov_kernel.process import Guard, run
 from tprov_kernel.runs import payloads_in
-from tprov_kernel.settings import Settings
+from tprov_kernel.settings import Settings, without_keys
 from tprov_kernel.toolchain import Tool
 from tprov_kernel.widgets.threeways import ThreeWays, Way, Ways
 
@@ -186,7 +186,8 @@ class View:
 
 def _environment(settings: Settings) -> dict[str, str]:
     """As typed in a cell, but without the codec server: with it the third way would be shown."""
-    env = {n: v for n, v in os.environ.items() if not n.startswith("TEMPORAL_CODEC")}
+    inherited = without_keys(os.environ)
+    env = {n: v for n, v in inherited.items() if not n.startswith("TEMPORAL_CODEC")}
     if settings.target == "local":
         return env
     env |= {"TEMPORAL_ADDRESS": settings.address, "TEMPORAL_NAMESPACE": settings.namespace}

@@ -9,7 +9,7 @@ from typing import Any, get_args
 from tprov_kernel.errors import SettingsError, TprovError
 from tprov_kernel.messages import Status
 from tprov_kernel.observe import STEPS, StepName
-from tprov_kernel.settings import Target, check_seconds
+from tprov_kernel.settings import KEYS_VARIABLE, Target, check_seconds
 
 OURS = ("Lab", "Run", "CloudApi")
 """What cells hold of ours, by class."""
@@ -86,6 +86,27 @@ def opening(notebook: str, target: str, pace: float | None) -> None:
         raise SettingsError(f"There is no target {target!r}.", remedy="Give 'local' or 'remote'.")
     if pace is not None:
         check_seconds("pace", pace, least=0, most=_LONGEST_PACE)
+
+
+def keys(function: object, target: str) -> None:
+    """Check where `open_lab` was told that keys come from.
+
+    Raises:
+        SettingsError: It is no function, or the services of this machine could not read with it.
+    """
+    if function is None:
+        return
+    if not callable(function):
+        raise SettingsError(
+            f"keys is a {type(function).__name__}, and no function.",
+            remedy="Give a function that gives the key ring; `help(open_lab)` tells.",
+        )
+    if target == "local":
+        raise SettingsError(
+            "A function for keys is for target='remote': the codec server that is opened here is a"
+            " process of its own, and could not call it.",
+            remedy=f"Leave keys out; {KEYS_VARIABLE} works with both.",
+        )
 
 
 def mistyped(error: TypeError | AttributeError) -> Mistyped | None:

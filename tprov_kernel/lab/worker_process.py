@@ -14,9 +14,10 @@ import psutil
 from tprov_kernel.errors import ServiceError
 from tprov_kernel.lab.output import Words
 from tprov_kernel.lab.runtime import Runtime
-from tprov_kernel.settings import Settings
+from tprov_kernel.settings import KEYS_VARIABLE, Settings
 
 if TYPE_CHECKING:
+    from tprov_kernel.payloads.keyring import KeyRing
     from tprov_kernel.process import Child, Guard
 
 READY_WITHIN = 30.0
@@ -27,6 +28,20 @@ GONE_WITHIN = 15.0
 
 LOOK_EVERY = 0.05
 """Seconds between two looks."""
+
+
+def check_has_keys(key_ring: KeyRing) -> None:
+    """Refuse to start one that could not read what runs say.
+
+    Raises:
+        ServiceError: The keys come from a function, which another process cannot call.
+    """
+    if key_ring.is_function:
+        raise ServiceError(
+            f"The keys come from {key_ring.name}, and a worker in a process of its own cannot call"
+            " it.",
+            remedy=f"Set {KEYS_VARIABLE} before the kernel starts, in place of the function.",
+        )
 
 
 class WorkerProcess:

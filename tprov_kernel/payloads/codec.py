@@ -68,7 +68,9 @@ class EncryptionCodec(PayloadCodec):
 
     async def decode(self, payloads: Sequence[Payload]) -> list[Payload]:
         """Decrypt each encrypted payload; pass the others on; never raise."""
-        return await _each(self._open, payloads)
+        needed = [_key_id(p) for p in payloads if p.metadata.get("encoding") == ENCODING]
+        waits = self._key_ring.may_take_time(filter(None, needed))
+        return await _each(self._open, payloads, in_a_thread=waits)
 
     def _seal(self, payload: Payload) -> Payload:
         box = self._key_ring.encrypt(payload.SerializeToString(), about=_ABOUT)
@@ -78,7 +80,7 @@ class EncryptionCodec(PayloadCodec):
     def _open(self, payload: Payload) -> Payload:
         if payload.metadata.get("encoding") != ENCODING:
             return payload
-        key_id = payload.metadata.get(KEY_ID, b"").decode("utf-8", "replace")
+        key_id = _key_id(payload)
         if not key_id:
             return undecodable("It does not say which key it was encrypted with.")
         box = Box(key_id, payload.metadata.get(NONCE, b""), payload.data)
@@ -91,8 +93,14 @@ class EncryptionCodec(PayloadCodec):
             return undecodable("What was encrypted is no payload.")
 
 
-async def _each(change: Callable[[Payload], Payload], payloads: Sequence[Payload]) -> list[Payload]:
-    if sum(len(payload.data) for payload in payloads) < _IN_A_THREAD:
+def _key_id(payload: Payload) -> str:
+    return payload.metadata.get(KEY_ID, b"").decode("utf-8", "replace")
+
+
+async def _each(
+    change: Callable[[Payload], Payload], payloads: Sequence[Payload], *, in_a_thread: bool = False
+) -> list[Payload]:
+    if not in_a_thread and sum(len(payload.data) for payload in payloads) < _IN_A_THREAD:
         return [change(payload) for payload in payloads]
     # A copy: nobody may change the list under the thread.
     return await asyncio.to_thread(lambda todo: [change(p) for p in todo], list(payloads))

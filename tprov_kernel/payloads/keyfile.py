@@ -1,4 +1,4 @@
-"""The key ring's file: one JSON document of mode 0600, replaced as a whole under a lock."""
+"""A key ring as a JSON document; its file has mode 0600 and is replaced as a whole under a lock."""
 
 from __future__ import annotations
 
@@ -67,6 +67,10 @@ class Keys:
         )
 
 
+NONE = Keys(active="", keys={}, created={}, mac_key=b"")
+"""Of a key ring that is not there yet."""
+
+
 def fresh() -> Keys:
     """Generate a MAC key and a first key."""
     empty = Keys(active="", keys={}, created={}, mac_key=secrets.token_bytes(32))
@@ -96,9 +100,9 @@ def locked(path: Path) -> Iterator[None]:
         raise unwritable(path, error) from error
 
 
-def write(path: Path, keys: Keys) -> None:
-    """Write the file as a whole or not at all; a key that is lost is a run that is lost."""
-    document = {
+def document_of(keys: Keys) -> dict[str, Any]:
+    """What a key ring's file holds, as JSON has it. It is secret."""
+    return {
         "format": 1,
         "active": keys.active,
         "keys": {
@@ -107,11 +111,15 @@ def write(path: Path, keys: Keys) -> None:
         },
         "mac_key": base64.b64encode(keys.mac_key).decode(),
     }
+
+
+def write(path: Path, keys: Keys) -> None:
+    """Write the file as a whole or not at all; a key that is lost is a run that is lost."""
     draft = path.with_name(f".{path.name}.{secrets.token_hex(6)}")
     try:
         handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(handle, "w", encoding="utf-8") as file:
-            json.dump(document, file, indent=2)
+            json.dump(document_of(keys), file, indent=2)
             file.write("\n")
             file.flush()
             os.fsync(file.fileno())
@@ -134,16 +142,36 @@ def read(path: Path) -> tuple[Keys, Version]:
                 )
             document = json.load(file)
     except FileNotFoundError as error:
-        raise SettingsError(
-            f"There is no key ring at {path}.",
-            remedy="Start the services once (`tprov up`): they make one.",
-        ) from error
+        raise missing(path) from error
     except (OSError, ValueError) as error:
         raise _unusable(path) from error
     try:
         return _parse(document), version_of(of)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise _unusable(path) from error
+
+
+def parse(document: Mapping[str, Any] | str | bytes, *, name: str, remedy: str) -> Keys:
+    """Read the same document from somewhere else; what is wrong with it never quotes it.
+
+    Args:
+        document: It, or its JSON.
+        name: What people call it.
+        remedy: What to do when it is none.
+
+    Raises:
+        SettingsError: It is no key ring.
+    """
+    try:
+        return _parse(json.loads(document) if isinstance(document, str | bytes) else document)
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        # Not "from error": that of the JSON module holds the whole text.
+        raise SettingsError(f"{name} is no key ring.", remedy=remedy) from None
+
+
+def is_key_id(text: str) -> bool:
+    """Whether a key of ours may have this id."""
+    return _KEY_ID.fullmatch(text) is not None
 
 
 def _parse(document: Any) -> Keys:
@@ -166,6 +194,14 @@ def _key(text: str) -> bytes:
     if len(key) != 32:
         raise ValueError("a key has 32 bytes")
     return key
+
+
+def missing(path: Path) -> SettingsError:
+    """The sentence for a key ring that somebody should have made."""
+    return SettingsError(
+        f"There is no key ring at {path}.",
+        remedy="Start the services once (`tprov up`): they make one. Or set TPROV_KEYS.",
+    )
 
 
 def _unusable(path: Path) -> SettingsError:

@@ -1,8 +1,9 @@
 """The keys of a workspace: several AES-256 keys of which one is active, and one for digests.
 
-They are generated, never shipped, and live in one JSON file of mode 0600. A `KeyRing` notices when
-another process rotated or dropped a key: it looks whether the file is another one at every use,
-which takes about a microsecond. The MAC key is never rotated, so that digests stay comparable.
+They are generated, never shipped, and live in one JSON file of mode 0600, in a variable, or with a
+function that somebody hands in (`keysource.py`). A `KeyRing` notices when another process rotated
+or dropped a key of the file: it looks whether the file is another one at every use, which takes
+about a microsecond. The MAC key is never rotated, so that digests stay comparable.
 
 Every value is encrypted with AES-256-GCM under a fresh random nonce. What it is for, and its key's
 id, are authenticated, so a value sealed for one purpose does not open as another.
@@ -17,12 +18,25 @@ import hmac
 import os
 import re
 import zlib
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from tprov_kernel.errors import SealBroken, SettingsError, TooLarge
 from tprov_kernel.payloads import keyfile
-from tprov_kernel.payloads.keyfile import Keys, Version
+from tprov_kernel.payloads.keyfile import Keys
+from tprov_kernel.payloads.keysource import (
+    DROP,
+    ROTATE,
+    AskForKeys,
+    File,
+    Function,
+    KeySource,
+    find_source,
+)
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 MAX_UNSEALED = 64 * 1024 * 1024
 """Bytes that a sealed value may unpack to; also the most that `KeyRing.seal` takes."""
@@ -30,7 +44,11 @@ MAX_UNSEALED = 64 * 1024 * 1024
 _NONCE = 12
 _KIND = re.compile(r"[a-z][a-z0-9-]{0,31}")
 _SEALED = re.compile(r"tprov1\.(?P<kind>[a-z0-9-]{1,32})\.(?P<key_id>[a-z0-9]{1,32})\.")
-_LOST = "Put back the key ring that holds it (a copy of keys.json), or let the value be made again."
+_LOST = (
+    "Put back the key ring that holds it (a copy of keys.json, or TPROV_KEYS), or let the value be"
+    " made again."
+)
+_NONE = "Bring the one of the worker here (a copy of its keys.json), or set TPROV_KEYS."
 
 
 class Box(NamedTuple):
@@ -44,26 +62,46 @@ class Box(NamedTuple):
 class KeyRing:
     """Seals, opens, and makes digests with the keys of one workspace.
 
-    Made by `KeyRing.load_or_create`, `KeyRing.load` or, without a file, `KeyRing.in_memory`. Safe
-    to use from several threads.
+    Made by `KeyRing.find`; by `KeyRing.load_or_create` or `KeyRing.load` from a file; without one
+    by `KeyRing.in_memory`. Safe to use from several threads.
     """
 
-    def __init__(
-        self, keys: Keys, *, path: Path | None = None, version: Version | None = None
-    ) -> None:
-        self._keys = keys
-        self._path = path
-        self._version = version
+    def __init__(self, source: KeySource) -> None:
+        self._source = source
+        self._keys = source.read()
 
     def __repr__(self) -> str:
-        return f"KeyRing(path={self._path}, active={self._keys.active!r})"
+        return f"KeyRing({self.name}, active={self._keys.active!r})"
 
     # --- where keys come from ----------------------------------------------------------------
 
     @classmethod
+    def find(
+        cls,
+        path: Path,
+        *,
+        environ: Mapping[str, str] | None = None,
+        function: AskForKeys | None = None,
+    ) -> KeyRing:
+        """The key ring of an instance: a function's, that of `TPROV_KEYS`, else its file's.
+
+        A file that is not there is made when something is encrypted, and not for who only looks.
+
+        Args:
+            path: The instance's file.
+            environ: The environment whose `TPROV_KEYS` counts; None for ours.
+            function: Gives the document of a keys.json. It is called here, and again when a
+                payload names a key that is not among its keys.
+
+        Raises:
+            SettingsError: Two of them contradict each other, or what one holds is no key ring.
+        """
+        return cls(find_source(path, environ=environ, function=function))
+
+    @classmethod
     def in_memory(cls) -> KeyRing:
         """Make a key ring that no file holds: its values cannot be read by anybody else."""
-        return cls(keyfile.fresh())
+        return cls(KeySource(keyfile.fresh()))
 
     @classmethod
     def load_or_create(cls, path: Path) -> KeyRing:
@@ -72,15 +110,9 @@ class KeyRing:
         Raises:
             SettingsError: The file cannot be written, or is there and is no private key ring.
         """
-        if not path.exists():
-            try:
-                path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            except OSError as error:
-                raise keyfile.unwritable(path, error) from error
-            with keyfile.locked(path):
-                if not path.exists():
-                    keyfile.write(path, keyfile.fresh())
-        return cls.load(path)
+        ring = cls(File(path))
+        ring.make()
+        return ring
 
     @classmethod
     def load(cls, path: Path) -> KeyRing:
@@ -89,23 +121,42 @@ class KeyRing:
         Raises:
             SettingsError: There is none, others may read it, or it is no key ring.
         """
-        keys, version = keyfile.read(path)
-        return cls(keys, path=path, version=version)
+        ring = cls(File(path))
+        ring.check_exists()
+        return ring
+
+    def make(self) -> Keys:
+        """Generate a first key where there is none yet; give the keys.
+
+        Raises:
+            SettingsError: The file cannot be written.
+        """
+        if not self._keys.active:
+            self._keys = self._source.make()
+        return self._keys
+
+    def check_exists(self) -> None:
+        """Refuse a key ring that is not there yet.
+
+        Raises:
+            SettingsError: It is not.
+        """
+        if not self._keys.active and self.path is not None:
+            raise keyfile.missing(self.path)
 
     def rotate(self) -> str:
         """Generate a new key, make it the active one, keep the old ones; give the new key's id.
 
         Raises:
-            SettingsError: The file cannot be read or written.
+            SettingsError: The keys are not ours to write, or their file cannot be.
         """
-        if self._path is None:
-            self._keys = self._keys.with_new_key()
-            return self._keys.active
-        with keyfile.locked(self._path):
-            keys, _ = keyfile.read(self._path)
-            keyfile.write(self._path, keys.with_new_key())
-            self._keys, self._version = keyfile.read(self._path)
+        self.check_is_ours(ROTATE)
+        self._keys = self._source.change(Keys.with_new_key)
         return self._keys.active
+
+    def with_new_key(self) -> Keys:
+        """What a rotation would make of these keys, to be kept elsewhere; nothing is changed."""
+        return self._keys.with_new_key() if self._keys.active else keyfile.fresh()
 
     def drop(self, key_id: str) -> None:
         """Forget a key for good: what it encrypted cannot be read again.
@@ -113,18 +164,28 @@ class KeyRing:
         Asks nobody who needs it: `tprov_kernel.keys.drop` does.
 
         Raises:
-            SettingsError: There is no such key, it is the active one, or the file cannot be
-                written.
+            SettingsError: There is no such key, it is the active one, or the keys are not ours to
+                write.
         """
-        if self._path is None:
+
+        def without(keys: Keys) -> Keys:
+            self._keys = keys
             self.check_may_go(key_id)
-            self._keys = self._keys.without(key_id)
-            return
-        with keyfile.locked(self._path):
-            self._keys, _ = keyfile.read(self._path)
-            self.check_may_go(key_id)
-            keyfile.write(self._path, self._keys.without(key_id))
-            self._keys, self._version = keyfile.read(self._path)
+            return keys.without(key_id)
+
+        self.check_is_ours(DROP)
+        self._keys = self._source.change(without)
+
+    def check_is_ours(self, doing: str) -> None:
+        """Refuse to write keys that come from a variable or a function.
+
+        Args:
+            doing: `keysource.ROTATE` or `keysource.DROP`.
+
+        Raises:
+            SettingsError: They do.
+        """
+        self._source.check_is_ours(doing)
 
     def check_may_go(self, key_id: str) -> None:
         """Refuse to drop the active key, and one that is not there.
@@ -146,22 +207,31 @@ class KeyRing:
 
     def refresh(self) -> None:
         """Read the file again if it changed; one that is gone or broken changes nothing."""
-        if self._path is None:
-            return
-        try:
-            if keyfile.version_of(self._path.stat()) != self._version:
-                self._keys, self._version = keyfile.read(self._path)
-        except (OSError, SettingsError):
-            return
+        if (keys := self._source.renewed()) is not None:
+            self._keys = keys
+
+    def may_take_time(self, key_ids: Iterable[str]) -> bool:
+        """Whether opening what was encrypted with these keys may have to wait for an answer."""
+        return self._source.takes_time and any(k not in self._keys.keys for k in key_ids)
 
     @property
     def path(self) -> Path | None:
-        """The file; None for a key ring in memory."""
-        return self._path
+        """The file; None for a key ring that comes from elsewhere."""
+        return self._source.path
+
+    @property
+    def is_function(self) -> bool:
+        """Whether the keys come from a function of this process."""
+        return isinstance(self._source, Function)
+
+    @property
+    def name(self) -> str:
+        """Where the keys come from, in words: the file's path, ``TPROV_KEYS``."""
+        return self._source.name
 
     @property
     def active(self) -> str:
-        """The id of the key that new values are sealed with."""
+        """The id of the key that new values are sealed with; empty where there is none yet."""
         return self._keys.active
 
     @property
@@ -215,7 +285,8 @@ class KeyRing:
 
     def mac(self, data: bytes) -> str:
         """HMAC-SHA-256 of data, hex; the same before and after a rotation."""
-        return hmac.new(self._keys.mac_key, data, hashlib.sha256).hexdigest()
+        self.refresh()
+        return hmac.new(self.make().mac_key, data, hashlib.sha256).hexdigest()
 
     # --- the primitives, which the codec uses too ----------------------------------------------
 
@@ -227,7 +298,7 @@ class KeyRing:
             about: Authenticated besides, with the key's id; needed again to decrypt.
         """
         self.refresh()
-        keys = self._keys
+        keys = self.make()
         cipher = keys.cipher(keys.active)
         assert cipher is not None, "a key ring holds its active key"
         nonce = os.urandom(_NONCE)
@@ -243,17 +314,26 @@ class KeyRing:
         from cryptography.exceptions import InvalidTag
 
         self.refresh()
-        cipher = self._keys.cipher(box.key_id)
+        cipher = self._keys.cipher(box.key_id) or self._looked_for(box.key_id)
         if cipher is None:
-            raise SealBroken(
-                f"The {name} was encrypted with the key {box.key_id[:40]!r},"
-                " which the key ring lacks.",
-                remedy=_LOST,
-            )
+            raise self._lacks(box.key_id[:40], name)
         try:
             return cipher.decrypt(box.nonce, box.data, _bound(about, box.key_id))
         except (InvalidTag, ValueError) as error:  # ValueError: too short to be a box
             raise _changed(name) from error
+
+    def _looked_for(self, key_id: str) -> AESGCM | None:
+        """The cipher of a key that may have come to the keys meanwhile, elsewhere."""
+        if (keys := self._source.look_for(key_id)) is None:
+            return None
+        self._keys = keys
+        return keys.cipher(key_id)
+
+    def _lacks(self, key_id: str, name: str) -> SealBroken:
+        what = f"The {name} was encrypted with the key {key_id!r},"
+        if self._keys.active:
+            return SealBroken(f"{what} which the key ring lacks.", remedy=_LOST)
+        return SealBroken(f"{what} and there is no key ring at {self.name}.", remedy=_NONE)
 
 
 def _about(kind: str) -> bytes:

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 HOST = "127.0.0.1"
 _LOG_BYTES = 1024 * 1024
+_KEY_RING = "its file, made if it is not there; TPROV_KEYS comes before it"
 
 
 def build_codec_server(
@@ -82,7 +83,7 @@ def _parser() -> argparse.ArgumentParser:
         prog="python -m tprov_kernel.payloads.server", description=__doc__.split("\n")[0]
     )
     parser.add_argument("--port", type=int, default=8081, help="on 127.0.0.1; 0 takes a free one")
-    parser.add_argument("--key-ring", type=Path, required=True, help="made if it is not there")
+    parser.add_argument("--key-ring", type=Path, required=True, help=_KEY_RING)
     parser.add_argument(
         "--origin",
         action="append",
@@ -127,7 +128,9 @@ def _build(options: argparse.Namespace) -> web.Application:
     from tprov_kernel.payloads.codec import EncryptionCodec
     from tprov_kernel.payloads.keyring import KeyRing
 
-    codec = EncryptionCodec(KeyRing.load_or_create(options.key_ring))
+    key_ring = KeyRing.find(options.key_ring)
+    key_ring.make()
+    codec = EncryptionCodec(key_ring)
     token = _token(options.token_file) if options.token_file else None
     return build_codec_server(codec, origins=options.origin, token=token)
 

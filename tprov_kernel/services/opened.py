@@ -151,7 +151,7 @@ class Services:
             service.child = self._guard.spawn(
                 service.argv,
                 cwd=self._home,
-                env=environment_of(self._home),
+                env=environment_of(self._home, *service.inherits),
                 stdout=log,
                 stderr=log,
                 ending=ENDING,

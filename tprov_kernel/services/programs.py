@@ -12,10 +12,11 @@ from typing import IO, Protocol
 
 import tprov_kernel
 from tprov_kernel.attributes import ATTRIBUTES
-from tprov_kernel.process import Child, clean_environment
+from tprov_kernel.process import KEPT_VARIABLES, Child, clean_environment
 from tprov_kernel.services import answers
 from tprov_kernel.services.home import Owner, ServicesInfo
 from tprov_kernel.services.ports import HOST, Ports
+from tprov_kernel.settings import KEYS_VARIABLE
 
 _LOG_BYTES = 1 << 20
 
@@ -48,6 +49,7 @@ class Service:
         ports: What it listens on.
         stopping: Its end is wanted.
         log_begins: Where in its log this start's words begin, in bytes.
+        inherits: Names of our own variables that it gets besides.
     """
 
     name: str
@@ -59,6 +61,7 @@ class Service:
     child: Child | None = None
     stopping: bool = False
     log_begins: int = 0
+    inherits: tuple[str, ...] = ()
 
     @property
     def said(self) -> str:
@@ -123,6 +126,7 @@ def programs_of(
             probe=lambda: answers.codec(ports.codec),
             ports=(ports.codec,),
             log=logs / "codec.out",
+            inherits=(KEYS_VARIABLE,),
         ),
         Service(
             name="cloud",
@@ -156,11 +160,11 @@ def temporal_args(
     ]
 
 
-def environment_of(home: Path) -> dict[str, str]:
+def environment_of(home: Path, *inherited: str) -> dict[str, str]:
     """A home of its own: no `temporal.toml`, no `temporal.yaml` of the user's is read."""
     package = Path(tprov_kernel.__file__).parents[1]
     extra = {"HOME": str(home), "PYTHONPATH": str(package), "PYTHONUNBUFFERED": "1"}
-    return clean_environment(extra=extra)
+    return clean_environment(keep=(*KEPT_VARIABLES, *inherited), extra=extra)
 
 
 def open_log(path: Path) -> IO[bytes]:

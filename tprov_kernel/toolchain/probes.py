@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tprov_kernel.settings import without_keys
+
 QUESTIONS: Mapping[str, Sequence[str]] = {
     "terraform": ("version", "-json"),
     "opa": ("version",),
@@ -46,7 +48,8 @@ def as_numbers(version: str) -> tuple[int, ...]:
 
 def tool_environment(environ: Mapping[str, str]) -> dict[str, str]:
     """Give an environment in which a tool answers for itself: nothing of Terraform's inherited."""
-    kept = {k: v for k, v in environ.items() if not k.startswith(("TF_", "OPA_", "TEMPORAL_"))}
+    inherited = without_keys(environ)
+    kept = {k: v for k, v in inherited.items() if not k.startswith(("TF_", "OPA_", "TEMPORAL_"))}
     return kept | {
         "CHECKPOINT_DISABLE": "1",
         "GOTOOLCHAIN": "local",

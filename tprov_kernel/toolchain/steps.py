@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TextIO
 
 from tprov_kernel.errors import ToolError
+from tprov_kernel.settings import without_keys
 
 Progress = Callable[[str], None]
 """Takes a line for people: ``label … 12 s`` while a step runs, else a sentence."""
@@ -102,7 +103,7 @@ class Steps:
                 stdout=sink,
                 stderr=subprocess.STDOUT,
                 cwd=cwd,
-                env=environ,
+                env=without_keys(os.environ if environ is None else environ),
                 # its own group: whatever interrupts us, we are the ones who end all of it
                 start_new_session=True,
                 pass_fds=self.held,
