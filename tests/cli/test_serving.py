@@ -77,6 +77,22 @@ def test_up_and_down(terminal: Terminal) -> None:
     assert not (terminal.home / "temporal.db").exists()
 
 
+@pytest.mark.timeout(180)
+def test_down_waits_for_a_terraform_at_work(terminal: Terminal) -> None:
+    """It says so, gives it its grace, and returns when it is gone."""
+    opened(terminal)
+    slow = terminal.run(*TPROV, "cloud", "slow", "CreateNamespace", "100", "--always")
+    assert slow.code == 0, slow.err
+    started = terminal.type("start", "slow", "--config", CONFIG)
+    assert started.code == 0, started.err
+    while not any("terraform apply" in line for line in naming(terminal.home)):
+        time.sleep(0.1)
+    down = terminal.type("down")
+    assert down.code == 0, down.err
+    assert "Waiting for the Terraform at work on slow to end" in down.err
+    assert naming(terminal.home) == []
+
+
 def test_a_killed_owner_leaves_no_process_and_loses_no_run(terminal: Terminal) -> None:
     """Kill -9 of `tprov up`: gone within five seconds; the run goes on when it is open again."""
     pid = opened(terminal, "--no-worker")

@@ -7,6 +7,7 @@ import fcntl
 import os
 import signal
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,10 +16,13 @@ from tprov_kernel.cli.place import Place, shown
 from tprov_kernel.errors import ServiceError
 
 if TYPE_CHECKING:
-    pass
+    from tprov_kernel.services import Owner
 
-GONE_WITHIN = 30.0
-"""Seconds that `tprov down` waits; a Terraform at work may use its grace."""
+GONE_WITHIN = 45.0
+"""Seconds that `tprov down` waits; a Terraform at work has a grace of 32."""
+
+SOON = 2.0
+"""Seconds of waiting after which it says what for."""
 
 
 # --- down ------------------------------------------------------------------------------------
@@ -37,16 +41,30 @@ async def down(place: Place, *, yes: bool) -> int:
         say.aside("Nothing was closed.")
         return 1
     await _end(owner.pid)
-    deadline = time.monotonic() + GONE_WITHIN
-    while _runs(owner.pid) or not _is_free(place.home):
-        if time.monotonic() > deadline:
-            raise ServiceError(
-                f"{owner.words} did not end within {GONE_WITHIN:.0f} s.",
-                remedy=f"`kill -9 {owner.pid}` ends it; all it started ends with it.",
-            )
+    began, told = time.monotonic(), False
+    while _runs(owner.pid) or not _is_free(place.home) or services.stacks_at_work(place.home):
+        waited, works = time.monotonic() - began, services.stacks_at_work(place.home)
+        if works and waited > SOON and not told:
+            told = True
+            say.aside(f"Waiting for the Terraform at work on {', '.join(works)} to end …")
+        if waited > GONE_WITHIN:
+            raise _still_there(owner, works)
         await asyncio.sleep(0.05)
     say.answer(f"Closed. Runs and objects stay in {shown(place.home)}.")
     return 0
+
+
+def _still_there(owner: Owner, works: Sequence[str]) -> ServiceError:
+    if _runs(owner.pid) or not works:
+        return ServiceError(
+            f"{owner.words} did not end within {GONE_WITHIN:.0f} s.",
+            remedy=f"`kill -9 {owner.pid}` ends it; all it started ends with it.",
+        )
+    return ServiceError(
+        f"The services are closed; a Terraform on {', '.join(works)} is still at work after"
+        f" {GONE_WITHIN:.0f} s.",
+        remedy="Its worker was started by somebody else: end that one (Ctrl-C), or wait for it.",
+    )
 
 
 def _runs(pid: int) -> bool:

@@ -31,6 +31,10 @@ READY_WITHIN = 60.0
 """Seconds that `tprov up -d` waits for the services; they need about one."""
 
 
+ENDED_WITHIN = 35.0
+"""Seconds that closing waits for the programs that were started; an apply has a grace of 32."""
+
+
 async def up(place: Place, *, with_worker: bool, ready_fd: int | None) -> int:
     """Open the services and stay until told to stop; a second one says that they are open."""
     from tprov_kernel import services
@@ -65,7 +69,9 @@ async def up(place: Place, *, with_worker: bool, ready_fd: int | None) -> int:
             say.aside("Closing …")
             await opened.close()
     finally:
-        guard.close()
+        if works := services.stacks_at_work(place.home):
+            say.aside(f"Waiting for the Terraform at work on {', '.join(works)} to end …")
+        guard.close(timeout=ENDED_WITHIN)
     return 0
 
 

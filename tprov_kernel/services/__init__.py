@@ -14,7 +14,7 @@ a time, and nothing of it outlives that process.
     local.py     settings, and a terminal's environment
 """
 
-from tprov_kernel.services.home import Kind, Owner, ServicesInfo, owner_of, reset
+from tprov_kernel.services.home import Kind, Owner, ServicesInfo, owner_of, reset, stacks_at_work
 from tprov_kernel.services.local import environment_for_terminal, local_settings
 from tprov_kernel.services.opened import (
     Services,
@@ -35,4 +35,5 @@ __all__ = [
     "open_services",
     "owner_of",
     "reset",
+    "stacks_at_work",
 ]

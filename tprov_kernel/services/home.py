@@ -312,18 +312,31 @@ def reset(home: Path, *, keep_keys: bool = False) -> None:
             lock.release()
 
 
+def stacks_at_work(home: Path) -> list[str]:
+    """Stacks of a data directory on which a Terraform is at work, whoever has started it."""
+    return [path.parent.name for path in sorted(home.glob("stacks/*/lock")) if _is_held(path)]
+
+
+def _is_held(lock: Path) -> bool:
+    try:
+        fd = os.open(lock, os.O_RDONLY)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(fd)
+    return False
+
+
 def _refuse_while_terraform_works(place: Path) -> None:
-    for path in sorted(place.glob("stacks/*/lock")):
-        fd = os.open(path, os.O_RDONLY)
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise ServiceError(
-                f"A Terraform of stack {path.parent.name!r} is still at work.",
-                remedy="Wait until it has ended, then reset again.",
-            ) from None
-        finally:
-            os.close(fd)
+    for stack in stacks_at_work(place):
+        raise ServiceError(
+            f"A Terraform of stack {stack!r} is still at work.",
+            remedy="Wait until it has ended, then reset again.",
+        )
 
 
 def _remove(home: Path, *, kept: Sequence[str]) -> None:
