@@ -279,14 +279,14 @@ OPEN_NOTHING = [
         case="server as a web address",
         typed="status --target remote",
         env={"TEMPORAL_HOST_URL": "http://localhost:7233/"},
-        says="The server's address is 'http://localhost:7233/', and has to be host:port"
-        " (TEMPORAL_HOST_URL). Give it without http:// or a path: localhost:7233, for instance.",
+        says="TEMPORAL_HOST_URL has to be host:port; it begins as a web address does, and there is"
+        " a path in it. Give it without http:// or a path: localhost:7233, for instance.",
     ),
     Row(
         case="server without a port",
         typed="worker --target remote",
         env={"TEMPORAL_HOST_URL": "localhost"},
-        says="The server's address is 'localhost', and has to be host:port (TEMPORAL_HOST_URL)."
+        says="TEMPORAL_HOST_URL has to be host:port; it has no port."
         " Give it without http:// or a path: localhost:7233, for instance.",
     ),
     Row(
@@ -314,15 +314,15 @@ OPEN_NOTHING = [
         case="profile that is not there",
         typed="status --target remote",
         env={**REMOTE, "TEMPORAL_PROFILE": "nowhere"},
-        says="The SDK cannot read the profile 'nowhere' of your temporal.toml: …. Correct the file,"
-        " TEMPORAL_PROFILE or TEMPORAL_CONFIG_FILE.",
+        says="There is no profile of the name that TEMPORAL_PROFILE says in your temporal.toml."
+        " Correct the file, TEMPORAL_PROFILE or TEMPORAL_CONFIG_FILE.",
     ),
     Row(
         case="temporal.toml is no UTF-8",
         typed="status --target remote",
         files={"temporal.toml": b"\xff\xfe"},
         env={**REMOTE, "TEMPORAL_CONFIG_FILE": "{at}/temporal.toml"},
-        says="The SDK cannot read the profile of {at}/temporal.toml: …utf-8…. Correct the file,"
+        says="The SDK cannot read {at}/temporal.toml: it is no UTF-8. Correct the file,"
         " TEMPORAL_PROFILE or TEMPORAL_CONFIG_FILE.",
     ),
 ]
@@ -589,14 +589,15 @@ REFUSED = [
     Row(
         case="task queue of 2000 characters",
         typed=f"worker --task-queue {'q' * 2000}",
-        says=f"'{'q' * 57}'... is no name for a task queue. Use 1 to 200 characters in one line"
+        says="A text of 2000 characters is no name for a task queue. Use 1 to 200 characters in one"
+        " line"
         " (--task-queue, or TEMPORAL_INFRA_PROVISION_TASK_QUEUE).",
     ),
     Row(
         case="neither true nor false",
         typed=f"start new --config {NAMESPACE}",
         env={"ENCRYPT_PAYLOADS": "maybe"},
-        says="ENCRYPT_PAYLOADS='maybe' is neither true nor false. Set ENCRYPT_PAYLOADS=true.",
+        says="ENCRYPT_PAYLOADS is neither true nor false. Set ENCRYPT_PAYLOADS=true.",
     ),
     Row(
         case="busy stack",

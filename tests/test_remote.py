@@ -380,8 +380,8 @@ def _as_env(pair: Pair) -> dict[str, str]:
         ({"TEMPORAL_ADDRESS": "a:1", "TEMPORAL_TLS_CLIENT_CERT_PATH": "/none",
           "TEMPORAL_TLS_CLIENT_KEY_PATH": "KEY"},
          ["TEMPORAL_TLS_CLIENT_CERT_PATH names /none"]),
-        ({"TEMPORAL_PROFILE": "gone", "toml": ""}, ["'gone'", "temporal.toml"]),
-        ({"toml": "not = [toml"}, ["cannot read the profile"]),
+        ({"TEMPORAL_PROFILE": "gone", "toml": ""}, ["no profile", "TEMPORAL_PROFILE"]),
+        ({"toml": "not = [toml"}, ["cannot read", "line 1, column"]),
         ({"TEMPORAL_HOST_URL": "p.a1.tmprl.cloud:7233"}, ["TEMPORAL_NAMESPACE"]),
     ],
 )  # fmt: skip

@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from itertools import pairwise
 from typing import TYPE_CHECKING, Literal
 
 from tprov_kernel.errors import NotPublic
+from tprov_kernel.texts import looks_secret
 
 if TYPE_CHECKING:  # the services read the list above all, and start before the SDK is imported
     from temporalio.common import TypedSearchAttributes
@@ -45,19 +45,6 @@ _CALLED = {
     "tprovStack": "stack",
 }
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
-_SHAPES = {
-    "a key or a certificate": re.compile(r"-----BEGIN "),
-    "a JSON web token": re.compile(r"\beyJ[\w-]{8,}\.[\w-]{8,}"),
-    "an API key": re.compile(
-        r"\b(?:tprov_[\w-]{40,}|tprovkey\w*[_.-][\w.-]{20,}|(?:AKIA|ASIA)[A-Z0-9]{16}"
-        r"|(?:gh[oprsu]_|github_pat_|glpat-|xox[abprs]-|sk-)[\w-]{16,})"
-    ),
-    "a password in an address": re.compile(r"://[^/\s:@]*:[^/\s@]+@"),
-    "a secret with its name": re.compile(
-        r"(?:passw(?:or)?d|secret|token|api[_-]?key)\s*[=:]\s*\S", re.IGNORECASE
-    ),
-}
-_RUN = re.compile(r"[A-Za-z0-9+]{20,}")
 
 
 def search_attributes(
@@ -111,19 +98,4 @@ def _why_not(value: str, scrubber: Scrubber) -> str:
         return "contains a control character"
     if scrubber.text(value) != value:
         return "contains a known secret"
-    for what, shape in _SHAPES.items():
-        if shape.search(value):
-            return f"looks like {what}"
-    if any(_is_random(found) for found in _RUN.findall(value)):
-        return "contains what looks like a key"
-    return ""
-
-
-def _is_random(text: str) -> bool:
-    """Whether capitals, small letters and digits are mixed as chance mixes them.
-
-    In a random text 6 of 10 neighbours are of different kinds; in CamelCase with a number 3.
-    """
-    kinds = ["A" if sign.isupper() else "a" if sign.islower() else "0" for sign in text]
-    changes = sum(one != other for one, other in pairwise(kinds))
-    return {"A", "a", "0"} <= set(kinds) and changes >= 0.42 * len(text)
+    return looks_secret(value)

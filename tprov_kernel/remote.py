@@ -21,6 +21,19 @@ from temporalio.envconfig import ClientConfigProfile, ClientConfigTLS
 
 from tprov_kernel.errors import SettingsError
 from tprov_kernel.settings import Source
+from tprov_kernel.unsaid import (
+    ADDRESS,
+    KEYS,
+    NAMES,
+    is_file,
+    is_there,
+    misread,
+    no_address,
+    no_file,
+    refuse_secrets,
+)
+
+_TRUTHS = ("", "0", "1", "false", "true")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,8 +65,16 @@ def read_connection(environ: Mapping[str, str]) -> Connection:
     profile = _profile(environ)
     told = _Told(environ)
     tls = profile.tls or ClientConfigTLS()
+    _refuse_secrets(environ, profile, tls, told)
     ours = environ.get("TEMPORAL_HOST_URL", "")
     address = ours or profile.address or ""
+    told.sources["address"] = "TEMPORAL_HOST_URL" if ours else told.by("TEMPORAL_ADDRESS")
+    for name, value in (
+        (told.sources["address"], address),
+        (told.by("TEMPORAL_ADDRESS"), profile.address),
+    ):
+        if value and not ADDRESS.fullmatch(value):
+            raise no_address(name, value)
     if ours and profile.address and ours != profile.address:
         other = told.by("TEMPORAL_ADDRESS")
         raise SettingsError(
@@ -85,7 +106,6 @@ def read_connection(environ: Mapping[str, str]) -> Connection:
             remedy="Unset one of the two.",
         )
     wanted = cert is not None or bool(profile.api_key) or profile.tls is not None
-    told.sources["address"] = "TEMPORAL_HOST_URL" if ours else told.by("TEMPORAL_ADDRESS")
     told.sources["namespace"] = told.by("TEMPORAL_NAMESPACE") if profile.namespace else "default"
     if profile.api_key:
         told.sources["api_key"] = told.by("TEMPORAL_API_KEY")
@@ -121,15 +141,35 @@ def names_a_server(environ: Mapping[str, str]) -> bool:
 
 
 def _profile(environ: Mapping[str, str]) -> ClientConfigProfile:
+    named = environ.get("TEMPORAL_CONFIG_FILE", "")
+    if named and not is_there(Path(named)):
+        raise no_file("TEMPORAL_CONFIG_FILE", named)
+    if environ.get("TEMPORAL_TLS", "false").lower() not in _TRUTHS:  # the SDK ignores others
+        raise SettingsError(
+            "TEMPORAL_TLS is neither true nor false.", remedy="Set TEMPORAL_TLS=true, or unset it."
+        )
     try:
         return ClientConfigProfile.load(override_env_vars=dict(environ))
     except (RuntimeError, ValueError, TypeError) as error:
-        named = environ.get("TEMPORAL_PROFILE", "")
-        what = f"the profile {named!r}" if named else "the profile"
-        raise SettingsError(
-            f"The SDK cannot read {what} of {_file_of(environ)}: {error}.",
-            remedy="Correct the file, TEMPORAL_PROFILE or TEMPORAL_CONFIG_FILE.",
-        ) from error
+        wrong = error
+    # Not within the block above: no traceback may show what the SDK said, it quotes the file.
+    file = named or "your temporal.toml"
+    raise misread(wrong, file, profile=environ.get("TEMPORAL_PROFILE", ""))
+
+
+def _refuse_secrets(
+    environ: Mapping[str, str], profile: ClientConfigProfile, tls: ClientConfigTLS, told: _Told
+) -> None:
+    names = [(name, environ.get(name, "")) for name in NAMES]
+    names += [
+        (f"The {what} ({told.by(variable)})", value or "")
+        for what, variable, value in (
+            ("namespace", "TEMPORAL_NAMESPACE", profile.namespace),
+            ("server's name", "TEMPORAL_TLS_SERVER_NAME", tls.server_name),
+        )
+    ]
+    keys = [(name, environ.get(name, "")) for name in KEYS]
+    refuse_secrets(names, keys=[*keys, ("the API key", profile.api_key or "")])
 
 
 def _namespace(profile: ClientConfigProfile, address: str) -> str:
@@ -140,10 +180,6 @@ def _namespace(profile: ClientConfigProfile, address: str) -> str:
             remedy="Set TEMPORAL_NAMESPACE=<namespace>.<account>, as in the host's name.",
         )
     return namespace
-
-
-def _file_of(environ: Mapping[str, str]) -> str:
-    return environ.get("TEMPORAL_CONFIG_FILE") or "your temporal.toml"
 
 
 class _Told:
@@ -177,11 +213,8 @@ class _Told:
         if found is not None:
             name = {"CERT": "tls_cert", "KEY": "tls_key"}.get(ours.rpartition("_")[2], "tls_ca")
             self.sources[name] = ours if mine is not None else self.by(theirs)
-            if isinstance(found, Path) and not found.is_file():
-                raise SettingsError(
-                    f"{self.sources[name]} names {found}, which is no file.",
-                    remedy=f"Correct {self.sources[name]}.",
-                )
+            if isinstance(found, Path) and not is_file(found):
+                raise no_file(self.sources[name], found)
         return found
 
     def _file(self, name: str) -> Path | None:
@@ -189,10 +222,8 @@ class _Told:
         if not text:
             return None
         path = Path(text).expanduser()
-        if not path.is_file():
-            raise SettingsError(
-                f"{name} names {text}, which is no file.", remedy=f"Correct {name}."
-            )
+        if not is_file(path):
+            raise no_file(name, text)
         return path
 
 

@@ -16,6 +16,8 @@ from typing import Literal
 
 from tprov_kernel.errors import SettingsError
 from tprov_kernel.messages import DEFAULT_TASK_QUEUE
+from tprov_kernel.texts import looks_secret
+from tprov_kernel.unsaid import ADDRESS, no_address
 
 Target = Literal["local", "remote"]
 
@@ -167,7 +169,6 @@ def default_home(root: Path) -> Path:
 
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
-_ADDRESS = re.compile(r"[A-Za-z0-9._-]+:[0-9]{1,5}|\[[0-9A-Fa-f:.]+\]:[0-9]{1,5}")
 
 MAX_QUEUE = 200
 """Characters of a task queue's name; the server takes up to 1000 bytes."""
@@ -181,7 +182,8 @@ def check_task_queue(name: str) -> str:
     """
     if name.strip() and len(name) <= MAX_QUEUE and not _CONTROL.search(name):
         return name
-    shown = repr(name) if len(name) <= 60 else f"{name[:57]!r}..."
+    harmless = len(name) <= 60 and not looks_secret(name)
+    shown = repr(name) if harmless else f"A text of {len(name)} characters"
     raise SettingsError(
         f"{shown} is no name for a task queue.",
         remedy=f"Use 1 to {MAX_QUEUE} characters in one line (--task-queue, or"
@@ -229,7 +231,7 @@ def truth(text: str, *, name: str) -> bool:
         return True
     if lowered in {"", "0", "false", "no", "off"}:
         return False
-    raise SettingsError(f"{name}={text!r} is neither true nor false.", remedy=f"Set {name}=true.")
+    raise SettingsError(f"{name} is neither true nor false.", remedy=f"Set {name}=true.")
 
 
 CLOUD_UI = "https://cloud.temporal.io"
@@ -255,12 +257,9 @@ def remote_settings(
 
     environ = _plain(environ)
     connection = read_connection(environ)
-    if not _ADDRESS.fullmatch(connection.address):
-        raise SettingsError(
-            f"The server's address is {connection.address!r}, and has to be host:port"
-            f" ({connection.sources['address']}).",
-            remedy="Give it without http:// or a path: localhost:7233, for instance.",
-        )
+    endpoint = environ.get("TEMPORAL_CLOUD_ENDPOINT") or CloudSettings.endpoint
+    if not ADDRESS.fullmatch(endpoint):
+        raise no_address("TEMPORAL_CLOUD_ENDPOINT", endpoint)
     insecure = truth(
         environ.get("TEMPORAL_CLOUD_ALLOW_INSECURE", ""), name="TEMPORAL_CLOUD_ALLOW_INSECURE"
     )
@@ -270,7 +269,7 @@ def remote_settings(
         home=home or default_home(root) / "remote",
         address=connection.address,
         namespace=connection.namespace,
-        task_queue=environ.get("TEMPORAL_INFRA_PROVISION_TASK_QUEUE", DEFAULT_TASK_QUEUE),
+        task_queue=environ.get("TEMPORAL_INFRA_PROVISION_TASK_QUEUE") or DEFAULT_TASK_QUEUE,
         tls=connection.tls,
         tls_cert=connection.cert,
         tls_key=connection.key,
@@ -279,7 +278,7 @@ def remote_settings(
         grpc_meta=connection.grpc_meta,
         api_key=connection.api_key,
         cloud=CloudSettings(
-            endpoint=environ.get("TEMPORAL_CLOUD_ENDPOINT", CloudSettings.endpoint),
+            endpoint=endpoint,
             api_key=environ.get("TEMPORAL_CLOUD_API_KEY", ""),
             allow_insecure=insecure,
             allowed_account=environ.get("TEMPORAL_CLOUD_ALLOWED_ACCOUNT_ID", ""),
