@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tprov_kernel.errors import ReferenceMissing
-from tprov_kernel.given import is_reference, plainly_given, resolve, warning_about
+from tprov_kernel.given import MAX_REFERENCED, is_reference, plainly_given, resolve, warning_about
 from tprov_kernel.payloads.keyring import KeyRing
 from tprov_kernel.stacks import StackDirectory, given_in, take_snapshot
 
@@ -121,6 +121,23 @@ def test_a_reference_that_leads_nowhere_is_a_sentence(
     assert "worker" in raised.value.remedy
     assert given.known({})["password"] == reference
     assert [p.name for p in module.iterdir()] == ["main.tf"]
+
+
+def test_a_file_that_is_too_large_is_refused_and_never_cut(
+    module: Path, keys: KeyRing, tmp_path: Path
+) -> None:
+    """The first part of a secret is another secret, and it would be applied."""
+    large, fits = tmp_path / "large", tmp_path / "fits"
+    large.write_text("canary-" + "x" * 149_996)
+    fits.write_text("y" * MAX_REFERENCED)
+    variables = {"password": f"file:{large}", "once": f"file:{fits}"}
+    given = given_in(take_snapshot(module, variables=variables, key_ring=keys), keys)
+    with pytest.raises(ReferenceMissing, match="larger than 100,000 bytes") as raised:
+        given.on_disk(module, {}).__enter__()
+    assert "canary" not in str(raised.value)
+    assert "'password'" in raised.value.message
+    assert [p.name for p in module.iterdir()] == ["main.tf"]
+    assert given.known({})["once"] == "y" * MAX_REFERENCED
 
 
 def test_a_plain_secret_is_warned_about(module: Path) -> None:

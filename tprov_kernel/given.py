@@ -115,7 +115,8 @@ def resolve(variable: str, value: Any, environ: Mapping[str, str]) -> Any:
     """Look up a reference on this machine; anything else is the value itself.
 
     Raises:
-        ReferenceMissing: There is no such environment variable, or no such file to be read.
+        ReferenceMissing: There is no such environment variable, no such file to be read, or it is
+            larger than `MAX_REFERENCED`.
         ConfigurationError: It names our own key ring.
     """
     reference = _REFERENCE.fullmatch(value) if isinstance(value, str) else None
@@ -138,7 +139,14 @@ def resolve(variable: str, value: Any, environ: Mapping[str, str]) -> Any:
         )
     try:
         with Path(name).expanduser().open("rb") as file:
-            return file.read(MAX_REFERENCED).decode().removesuffix("\n")
+            content = file.read(MAX_REFERENCED + 1)
+        if len(content) > MAX_REFERENCED:  # cut, it would be another secret
+            raise ReferenceMissing(
+                f"The variable {variable!r} is given as file:{name}, which is larger than"
+                f" {MAX_REFERENCED:,} bytes.",
+                remedy="Give a file that holds this value alone.",
+            )
+        return content.decode().removesuffix("\n")
     except (OSError, ValueError) as error:
         why = error.strerror if isinstance(error, OSError) else "it is no text"
         raise ReferenceMissing(
