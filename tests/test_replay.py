@@ -21,11 +21,12 @@ HISTORIES = sorted((Path(__file__).parent / "histories").glob("*.json"))
 def test_every_way_to_end_was_recorded() -> None:
     """Applied, approved, rejected, nothing to do, destroyed; and each way out of a broken apply.
 
-    Recovered from a kill, interrupted, cancelled, reset, and asked about a key that was lost.
+    Recovered from a kill, interrupted, cancelled, reset, and asked about a key that was lost; a
+    flood of signals, and the execution that went on waiting after it.
     """
     names = {path.stem for path in HISTORIES}
     wanted = {"applied", "approved", "rejected", "no_changes", "destroyed", "recovered"}
-    wanted |= {"interrupted", "cancelled", "reset", "asked"}
+    wanted |= {"interrupted", "cancelled", "reset", "asked", "flooded", "continued"}
     assert wanted <= names
 
 
