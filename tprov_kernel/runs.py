@@ -58,6 +58,7 @@ from tprov_kernel.payloads.keyring import KeyRing
 from tprov_kernel.registration import known_attributes, what_is_missing
 from tprov_kernel.settings import check_seconds, check_task_queue
 from tprov_kernel.stacks import check_name, take_snapshot, variables_in
+from tprov_kernel.stuck import unless_stuck, why_stuck
 
 TASK_TIMEOUT = timedelta(seconds=2)
 """A query during a local activity, or a worker's death in one, is noticed after this long."""
@@ -398,6 +399,7 @@ async def decide(
 
     Raises:
         DecisionRefused: By update: it cannot be taken, in words; nothing was recorded.
+        SealBroken: By update: the run's worker lacks a key, and cannot go on with it.
         ServiceError: The server does not answer.
     """
     for what, text in (("reason", reason), ("reviewer", reviewer), ("review", review)):
@@ -424,7 +426,8 @@ async def _update(
     try:
         args = [] if given is None else [given]
         async with limit:
-            answer: T = await handle.execute_update(name, args=args, result_type=result_type)
+            asking = handle.execute_update(name, args=args, result_type=result_type)
+            answer: T = await unless_stuck(handle, asking)
     except (TimeoutError, WorkflowUpdateRPCTimeoutOrCancelledError) as error:
         if not limit.expired():  # Ctrl-C
             raise asyncio.CancelledError from error
@@ -438,6 +441,9 @@ async def _update(
         words = cause.message if isinstance(cause, ApplicationError) else str(cause)
         raise DecisionRefused(words, remedy=_how_to_decide(words, handle)) from error
     except RPCError as error:
+        with contextlib.suppress(RPCError):
+            if (why := await why_stuck(handle)) is not None:
+                raise why from error
         raise await _as_refused(handle, error) from error
     return answer
 

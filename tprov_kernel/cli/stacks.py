@@ -21,6 +21,7 @@ from tprov_kernel.files import using
 from tprov_kernel.given import plainly_given, warning_about
 from tprov_kernel.retries import retry_now
 from tprov_kernel.stacks import check_name, held_objects
+from tprov_kernel.stuck import why_stuck
 from tprov_kernel.workers import pollers
 
 # --- start -----------------------------------------------------------------------------------
@@ -172,8 +173,14 @@ async def cancel(place: Place, *, stack: str) -> int:
             )
         try:
             await handle.cancel(rpc_timeout=timedelta(seconds=10))
+            stuck = await why_stuck(handle)
         except RPCError as error:
             raise runs.as_service_error(error) from error
+    if stuck is not None:
+        say.answer(f"Asked {handle.id} to stop; it will when it can be read again.")
+        end = f"temporal workflow terminate --workflow-id {handle.id}"
+        say.warning(stuck.message, remedy=f"If the key is lost for good, `{end}` ends the run.")
+        return 0
     say.answer(f"Asked {handle.id} to stop. A Terraform at work is interrupted, not killed.")
     say.aside(f"Watch it end with `tprov status {stack} --watch`.")
     return 0

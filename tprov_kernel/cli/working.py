@@ -38,6 +38,7 @@ async def polling(
         ServiceError: The server does not answer.
     """
     from tprov_kernel.activities import Activities
+    from tprov_kernel.cli.workerlog import in_sentences
     from tprov_kernel.connect import build_worker, connect, me
     from tprov_kernel.payloads.keyring import KeyRing
 
@@ -45,8 +46,9 @@ async def polling(
     key_ring = KeyRing.find(settings.key_ring)
     client = await connect(settings, key_ring, identity=identity)
     activities = Activities(settings=settings, toolchain=toolchain, key_ring=key_ring, guard=guard)
-    async with build_worker(client, activities, task_queue=task_queue, identity=identity):
-        yield identity
+    with in_sentences():
+        async with build_worker(client, activities, task_queue=task_queue, identity=identity):
+            yield identity
 
 
 async def worker(place: Place, *, task_queue: str) -> int:
