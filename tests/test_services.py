@@ -646,7 +646,7 @@ class TestSettings:
         assert (chosen.encrypt_payloads, chosen.task_queue) == (False, "mine")
         assert chosen.sources["encrypt_payloads"] == "ENCRYPT_PAYLOADS"
         assert plain.sources["encrypt_payloads"] == "default"
-        with pytest.raises(SettingsError, match="ENCRYPT_PAYLOADS='perhaps'"):
+        with pytest.raises(SettingsError, match="ENCRYPT_PAYLOADS is neither true nor false"):
             settings_of(INFO, tmp_path, {"ENCRYPT_PAYLOADS": "perhaps"})
 
 

@@ -6,13 +6,15 @@ forgotten in `temporal.toml`. It must not get into a terminal's scroll-back or a
 
 from __future__ import annotations
 
+import asyncio
+import json
 import traceback
 from pathlib import Path
 
 import pytest
 
-from tests.cli.typed import Terminal
-from tests.conftest import ROOT
+from tests.cli.typed import TPROV, Terminal
+from tests.conftest import ROOT, Platform
 from tprov_kernel.errors import SettingsError
 from tprov_kernel.settings import remote_settings
 
@@ -103,6 +105,84 @@ def test_a_value_in_the_wrong_place_is_not_echoed(
     told = said(Terminal(tmp_path / "home"), env)
     assert CANARY not in told
     assert words in told
+
+
+KEY = {"TEMPORAL_API_KEY": "cnry-key"}
+FAR = {"TEMPORAL_HOST_URL": "temporal.invalid:7233"}
+
+
+@pytest.mark.parametrize(
+    ("env", "words"),
+    [
+        (FAR | KEY | {"TEMPORAL_TLS": "false"},
+         "TEMPORAL_TLS switches TLS off, and the API key of TEMPORAL_API_KEY would be sent to"
+         " temporal.invalid:7233 without encryption."),
+        (FAR | KEY | {"TEMPORAL_TLS": "no"}, "TEMPORAL_TLS is neither true nor false."),
+        (HOST | {"TEMPORAL_CLOUD_API_KEY": "cnry-key", "TEMPORAL_CLOUD_ALLOW_INSECURE": "true"},
+         "TEMPORAL_CLOUD_ALLOW_INSECURE would send TEMPORAL_CLOUD_API_KEY to"
+         " saas-api.tmprl.cloud:443 without encryption."),
+    ],
+)  # fmt: skip
+def test_no_key_leaves_the_machine_without_encryption(
+    tmp_path: Path, env: dict[str, str], words: str
+) -> None:
+    """Refused before anything is sent; what the SDK would ignore is refused, too."""
+    told = Terminal(tmp_path / "home").type("status", "--target", "remote", env=env)
+    assert words in " ".join(told.err.split())
+    assert told.code == 1
+
+
+def test_what_others_could_read_is_said_by_the_doctor_and_by_a_worker(tmp_path: Path) -> None:
+    """A key without TLS, which may go to a proxy on this machine only; payloads in the clear."""
+    env = HOST | KEY | {"TEMPORAL_TLS": "false", "ENCRYPT_PAYLOADS": "false"}
+    terminal = Terminal(tmp_path / "home")
+    for command in ("doctor", "worker"):
+        told = terminal.type(command, "--target", "remote", env=env)
+        text = " ".join((told.out + told.err).split())
+        assert "whoever may read runs on 127.0.0.1:9 can read variables" in text
+        assert "TLS is off: the API key goes to 127.0.0.1:9 without encryption." in text
+        assert "cnry-key" not in text
+    report = json.loads(terminal.type("doctor", "--json", "--target", "remote", env=env).out)
+    states = {row["name"]: row["state"] for row in report["settings"]}
+    assert (states["tls"], states["encrypt payloads"], states["address"]) == ("note", "note", "ok")
+
+
+async def test_so_it_is_where_a_run_starts(platform: Platform, tmp_path: Path) -> None:
+    """Before it does."""
+    env = {"TEMPORAL_HOST_URL": platform.settings.address, "ENCRYPT_PAYLOADS": "false"}
+    env["TEMPORAL_INFRA_PROVISION_TASK_QUEUE"] = "nobody-polls-it"
+    words = ("start", "clear", "-c", "terraform/tcloud_namespace", "--target", "remote")
+    told = await asyncio.to_thread(Terminal(tmp_path / "home").run, *TPROV, *words, env=env)
+    assert told.code == 0, told.err
+    await (await platform.client()).get_workflow_handle("stack-clear").terminate()
+    assert "ENCRYPT_PAYLOADS switches payload encryption off" in told.err
+
+
+@pytest.mark.parametrize(("value", "words"), [("", "yes"), ("false", "no")])
+def test_a_variable_without_a_value_switches_nothing_off(
+    tmp_path: Path, value: str, words: str
+) -> None:
+    """`ENCRYPT_PAYLOADS=` is as good as not set."""
+    env = HOST | {"ENCRYPT_PAYLOADS": value}
+    told = Terminal(tmp_path / "home").type("doctor", "--json", "--target", "remote", env=env)
+    rows = {row["name"]: row for row in json.loads(told.out)["settings"]}
+    assert rows["encrypt payloads"]["words"] == words
+
+
+def test_a_client_key_that_others_may_read_is_noted(tmp_path: Path) -> None:
+    """With the command that mends it."""
+    cert, key = tmp_path / "client.pem", tmp_path / "client.key"
+    for file in (cert, key):
+        file.write_text("x")
+        file.chmod(0o644)
+    env = HOST | {"TEMPORAL_MTLS_TLS_CERT": str(cert), "TEMPORAL_MTLS_TLS_KEY": str(key)}
+    terminal = Terminal(tmp_path / "home")
+    for mode, state in ((0o644, "note"), (0o640, "note"), (0o600, "ok")):
+        key.chmod(mode)
+        told = json.loads(terminal.type("doctor", "--json", "--target", "remote", env=env).out)
+        row = next(row for row in told["settings"] if row["name"] == "tls key")
+        assert row["state"] == state
+        assert row["remedy"] == (f"Run `chmod 600 {key}`." if state == "note" else "")
 
 
 @pytest.mark.parametrize("name", ["TEMPORAL_TLS_CLIENT_KEY_PATH", "TEMPORAL_MTLS_TLS_KEY"])

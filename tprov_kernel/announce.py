@@ -1,4 +1,4 @@
-"""What is said before anything is changed remotely: where it goes, whose it is, that it may cost.
+"""What is said before anything is changed remotely: where it goes, that it may cost, who can read.
 
 Invariant 0 of the design: the remote target names account and server before the first change.
 """
@@ -6,6 +6,7 @@ Invariant 0 of the design: the remote target names account and server before the
 from __future__ import annotations
 
 import asyncio
+from dataclasses import dataclass
 
 from tprov_kernel.cloud import CloudClient
 from tprov_kernel.errors import TprovError
@@ -13,6 +14,50 @@ from tprov_kernel.settings import CloudSettings, Settings
 
 PATIENCE = 5.0
 """Seconds that the Cloud API may take to say whose key it is; the run will ask it again."""
+
+
+@dataclass(frozen=True)
+class Doubt:
+    """Something that was asked for, and may not be meant.
+
+    Attributes:
+        field: Of `Settings`.
+        message: What it comes to.
+        remedy: What to do where it is not meant.
+    """
+
+    field: str
+    message: str
+    remedy: str
+
+    def __str__(self) -> str:
+        return f"{self.message} {self.remedy}"
+
+
+def doubts(settings: Settings) -> list[Doubt]:
+    """What others could read on the way to a server that is not ours, or there."""
+    found: list[Doubt] = []
+    if settings.target != "remote":
+        return found
+    if not settings.encrypt_payloads:
+        found.append(
+            Doubt(
+                "encrypt_payloads",
+                "ENCRYPT_PAYLOADS switches payload encryption off: whoever may read runs on"
+                f" {settings.address} can read variables, plans and reasons.",
+                "Unset ENCRYPT_PAYLOADS.",
+            )
+        )
+    if settings.api_key and not settings.tls:
+        found.append(
+            Doubt(
+                "tls",
+                f"TLS is off: the API key goes to {settings.address} without encryption.",
+                "Unset TEMPORAL_TLS, unless something on this machine encrypts the rest of the"
+                " way.",
+            )
+        )
+    return found
 
 
 async def starting_words(stack: str, settings: Settings) -> str:

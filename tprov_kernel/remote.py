@@ -20,7 +20,7 @@ from pathlib import Path
 from temporalio.envconfig import ClientConfigProfile, ClientConfigTLS
 
 from tprov_kernel.errors import SettingsError
-from tprov_kernel.settings import Source
+from tprov_kernel.settings import Source, stays_here
 from tprov_kernel.unsaid import (
     ADDRESS,
     KEYS,
@@ -104,6 +104,12 @@ def read_connection(environ: Mapping[str, str]) -> Connection:
             f"{told.by('TEMPORAL_TLS')} switches TLS off, and the certificate of"
             f" {told.sources['tls_cert']} needs it.",
             remedy="Unset one of the two.",
+        )
+    if tls.disabled and profile.api_key and not stays_here(address):
+        raise SettingsError(
+            f"{told.by('TEMPORAL_TLS')} switches TLS off, and the API key of"
+            f" {told.by('TEMPORAL_API_KEY')} would be sent to {address} without encryption.",
+            remedy="Unset TEMPORAL_TLS, or take `disabled` out of the profile's tls.",
         )
     wanted = cert is not None or bool(profile.api_key) or profile.tls is not None
     told.sources["namespace"] = told.by("TEMPORAL_NAMESPACE") if profile.namespace else "default"

@@ -234,6 +234,14 @@ def truth(text: str, *, name: str) -> bool:
     raise SettingsError(f"{name} is neither true nor false.", remedy=f"Set {name}=true.")
 
 
+_LOOPBACK = re.compile(r"(localhost|127(\.[0-9]{1,3}){3}|\[::1\]):[0-9]+", re.IGNORECASE)
+
+
+def stays_here(address: str) -> bool:
+    """Whether what is sent to this ``host:port`` does not leave the machine."""
+    return _LOOPBACK.fullmatch(address) is not None
+
+
 CLOUD_UI = "https://cloud.temporal.io"
 
 
@@ -263,6 +271,13 @@ def remote_settings(
     insecure = truth(
         environ.get("TEMPORAL_CLOUD_ALLOW_INSECURE", ""), name="TEMPORAL_CLOUD_ALLOW_INSECURE"
     )
+    cloud_key = environ.get("TEMPORAL_CLOUD_API_KEY", "")
+    if insecure and cloud_key and not stays_here(endpoint):
+        raise SettingsError(
+            f"TEMPORAL_CLOUD_ALLOW_INSECURE would send TEMPORAL_CLOUD_API_KEY to {endpoint} without"
+            " encryption.",
+            remedy="Unset TEMPORAL_CLOUD_ALLOW_INSECURE; it is for an address of this machine.",
+        )
     return Settings(
         target="remote",
         root=root,
@@ -279,11 +294,11 @@ def remote_settings(
         api_key=connection.api_key,
         cloud=CloudSettings(
             endpoint=endpoint,
-            api_key=environ.get("TEMPORAL_CLOUD_API_KEY", ""),
+            api_key=cloud_key,
             allow_insecure=insecure,
             allowed_account=environ.get("TEMPORAL_CLOUD_ALLOWED_ACCOUNT_ID", ""),
         ),
-        encrypt_payloads=truth(environ.get("ENCRYPT_PAYLOADS", "true"), name="ENCRYPT_PAYLOADS"),
+        encrypt_payloads=truth(environ.get("ENCRYPT_PAYLOADS") or "true", name="ENCRYPT_PAYLOADS"),
         ui_url=CLOUD_UI if _is_cloud(connection.address) else "",
         policies=root / "policies",
         sources=connection.sources,

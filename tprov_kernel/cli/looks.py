@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shlex
 import shutil
 import stat
 import tempfile
@@ -12,6 +13,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from tprov_kernel.announce import Doubt, doubts
 from tprov_kernel.cli.place import Place, shown
 from tprov_kernel.errors import SettingsError, TprovError
 from tprov_kernel.settings import (
@@ -216,12 +218,27 @@ def _values(settings: Settings) -> Iterator[Line]:
         "encrypt_payloads": "ENCRYPT_PAYLOADS",
         "cloud": "TEMPORAL_CLOUD_ENDPOINT" if settings.target == "remote" else "",
     }
+    doubted = {doubt.field: doubt for doubt in (*doubts(settings), *_open_to_others(settings))}
     for name, value in values.items():
         variable = variables.get(name, "")
         known = settings.sources.get(name, "")
         fallback = "the open services" if settings.target == "local" else "default"
         origin = known or (variable if os.environ.get(variable) else fallback)
-        yield Line(name=name.replace("_", " "), words=value, origin=origin)
+        line = Line(name=name.replace("_", " "), words=value, origin=origin)
+        if doubt := doubted.get(name):
+            line = replace(line, state="note", problem=doubt.message, remedy=doubt.remedy)
+        yield line
+
+
+def _open_to_others(settings: Settings) -> Iterator[Doubt]:
+    """The client certificate's key, where other people of this machine may read it."""
+    key = settings.tls_key
+    if isinstance(key, Path) and stat.S_IMODE(key.stat().st_mode) & 0o077:
+        yield Doubt(
+            "tls_key",
+            f"Others may read {_short(os.fspath(key))}, the key of the client certificate.",
+            f"Run `chmod 600 {shlex.quote(os.fspath(key))}`.",
+        )
 
 
 def _where(source: Source | None) -> str:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from tprov_kernel.errors import TprovError
+    from tprov_kernel.settings import Settings
 
 T = TypeVar("T")
 
@@ -78,6 +79,14 @@ def warning(message: str, *, remedy: str = "") -> None:
     _say(message, "yellow")
     if remedy:
         _say(remedy)
+
+
+def doubts(settings: Settings) -> None:
+    """What others could read on the way to a remote server, or there."""
+    from tprov_kernel.announce import doubts as found
+
+    for doubt in found(settings):
+        warning(doubt.message, remedy=doubt.remedy)
 
 
 def aside(message: str) -> None:

@@ -68,6 +68,7 @@ async def _say_where(at: Connection, *, stack: str) -> None:
     """Remote: name server and account before anything is changed there."""
     if at.settings.target == "remote":
         say.aside(await starting_words(stack, at.settings))
+        say.doubts(at.settings)
     say.ignored(at.settings.ignored)
 
 

@@ -64,6 +64,7 @@ async def worker(place: Place, *, task_queue: str) -> int:
     try:
         if settings.target == "remote":
             _warn_about_keys(settings)
+            say.doubts(settings)
         async with polling(settings, toolchain, guard, queue) as identity:
             where = settings.address
             say.answer(

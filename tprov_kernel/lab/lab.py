@@ -320,14 +320,14 @@ class Lab:
     ) -> Run:
         """What `start` does, on the lab's own loop; the options that are left are `start_run`'s."""
         from tprov_kernel import runs
-        from tprov_kernel.announce import starting_words
+        from tprov_kernel.announce import doubts, starting_words
         from tprov_kernel.stacks import check_name
 
         check_name(stack)
         typed.via(via)
         directory = runs.resolve_directory(config, root=self.settings.root)
         if self.settings.target == "remote":
-            print(await starting_words(stack, self.settings))
+            print(await starting_words(stack, self.settings), *doubts(self.settings), sep="\n")
         if names := plainly_given(directory, asked.get("variables", {})):
             print(*warning_about(names, where="in this notebook, which keeps it"), sep="\n")
         if not again:
