@@ -20,6 +20,8 @@ from pathlib import Path
 
 import psutil
 
+from tprov_kernel.toolchain.running import program_of
+
 _COMPRESSED = re.compile(rb"\x78[\x01\x5e\x9c\xda]|\x1f\x8b\x08|PK\x03\x04")
 _BASE64 = re.compile(rb"[A-Za-z0-9+/_-]{200,}={0,2}")
 _UNPACKED = 1 << 22
@@ -144,7 +146,7 @@ class Processes:
             if not line or one in self._known:  # without one it is about to begin, or to end
                 return
             self._known.add(one)
-            program = Path(line[0]).name if line else ""
+            program = program_of(line)
             if "terraform-provider" in program:
                 program = "provider"
             if program.startswith("python"):

@@ -447,6 +447,8 @@ _NEEDED = {
     "environment of provider": {"api key"},
     "environment of sleep": {"api key"},
     "environment of sh": {"api key"},
+    # Terraform 1.15 asks which system it runs on, whenever it begins (a cloud's library does).
+    "environment of uname": {"api key"},
     # A child of the worker's, for the instant before it becomes another program.
     "environment of python -m tprov_kernel.cli worker": {"by_env", "once"},
     # The configuration itself puts them there.

@@ -19,6 +19,7 @@ from tprov_kernel.lab.friendly import INTERRUPTED
 from tprov_kernel.lab.runtime import Runtime
 from tprov_kernel.lab.worker import KernelWorker
 from tprov_kernel.toolchain.places import tools_home
+from tprov_kernel.toolchain.running import program_of
 
 STORIES = [
     "00_start_here",
@@ -203,9 +204,8 @@ def test_kill_9_of_the_kernel_leaves_nothing_and_the_run_is_where_it_was(tmp_pat
         assert first.run(SET_UP).status == "ok"
         first.run('run = lab.start("killed", config="terraform/tcloud_namespace")')
         first.wait_for("'creating' in run.view.step('apply').doing")
-        left = {process: process.name() for process in _descendants(first.pid)}
-        assert "temporal" in left.values()
-        assert any("terraform" in name for name in left.values())
+        left = {process: _program(process) for process in _descendants(first.pid)}
+        assert {"temporal", "terraform"} <= {*left.values()}
         os.kill(first.pid, signal.SIGKILL)
         # A Terraform at work, and the guard that waits for it, may use their grace.
         _wait_until(lambda: all(_is_terraform(p) for p in left if _lives(p)), seconds=GONE_WITHIN)
@@ -336,8 +336,14 @@ def _is_terraform(process: psutil.Process) -> bool:
     """Terraform, its provider, or the guard that has them as children."""
     with suppress(psutil.NoSuchProcess):
         family = [process, *process.children(recursive=True)]
-        return any(member.name().startswith("terraform") for member in family)
+        return any(_program(member).startswith("terraform") for member in family)
     return False
+
+
+def _program(process: psutil.Process) -> str:
+    with suppress(psutil.NoSuchProcess):
+        return program_of(process.cmdline())
+    return ""
 
 
 def _wait_until(condition: Callable[[], bool], *, seconds: float = 20) -> None:

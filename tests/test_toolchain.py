@@ -13,16 +13,19 @@ import zipfile
 from pathlib import Path
 
 import platformdirs
+import psutil
 import pytest
 
 from tprov_kernel import toolchain
 from tprov_kernel.errors import ToolError
+from tprov_kernel.lab.terraforms import Terraform, terraforms
 from tprov_kernel.toolchain.digests import programs_digest
 from tprov_kernel.toolchain.find import Search, Tool, ToolMissing
 from tprov_kernel.toolchain.get import fetch_provider, get_provider, write_launcher
 from tprov_kernel.toolchain.golang import go_environment
 from tprov_kernel.toolchain.places import (
     PROVIDER_MODULE,
+    TERRAFORM_RUNNER,
     mirrored_binary,
     module_version,
     opa_place,
@@ -33,6 +36,7 @@ from tprov_kernel.toolchain.places import (
     wheel_place,
 )
 from tprov_kernel.toolchain.probes import NotUsable, Probes
+from tprov_kernel.toolchain.running import program_of
 from tprov_kernel.toolchain.steps import Steps
 from tprov_kernel.toolchain.wheels import uv_environment
 
@@ -481,6 +485,43 @@ class TestLauncher:
 
         assert done.returncode == 127
         assert b"run `make setup` again" in done.stderr
+
+    def test_it_is_known_by_its_command_line_whatever_the_system_calls_it(
+        self, tmp_path: Path
+    ) -> None:
+        """A script, then a Python: Terraform all the same, at work in its stack's directory."""
+        runner = tmp_path / TERRAFORM_RUNNER
+        runner.write_text("print('runs', flush=True); input()")
+        launcher = tmp_path / "bin" / "terraform"
+        write_launcher(launcher, python=sys.executable, runner=runner, library=tmp_path / "lib.so")
+        (stack := tmp_path / "home" / "stacks" / "demo" / "config").mkdir(parents=True)
+        with subprocess.Popen(
+            [launcher, "apply"], cwd=stack, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        ) as child:
+            assert child.stdout
+            assert child.stdout.readline() == b"runs\n"
+            assert program_of(psutil.Process(child.pid).cmdline()) == "terraform"
+            assert terraforms(tmp_path / "home") == [Terraform(child.pid, "stack demo", ())]
+
+    @pytest.mark.parametrize(
+        ("line", "program"),
+        [
+            ("/bin/sh /tools/bin/terraform apply", "terraform"),
+            ("/usr/bin/python3.11 -I -S /tools/terraform_wheel.py lib.so plan", "terraform"),
+            ("/usr/local/bin/terraform plan", "terraform"),
+            (
+                "/x/terraform-provider-temporalcloud_v1.3.0",
+                "terraform-provider-temporalcloud_v1.3.0",
+            ),
+            ("/usr/bin/python3.11 -m pytest terraform_wheel.py", "python3.11"),
+            ("vim terraform terraform_wheel.py", "vim"),
+            ("sh -c terraform", "sh"),
+            ("", ""),
+        ],
+    )
+    def test_nothing_else_is_taken_for_it(self, line: str, program: str) -> None:
+        """An editor of its files is none."""
+        assert program_of(line.split()) == program
 
 
 class TestNames:

@@ -16,6 +16,7 @@ from pathlib import Path
 import psutil
 
 from tprov_kernel.lab.script import PREFIX
+from tprov_kernel.toolchain.running import program_of
 
 GONE_WITHIN = 5.0
 """Seconds in which processes that were killed are gone."""
@@ -96,7 +97,7 @@ def _programs(home: Path) -> Iterator[tuple[psutil.Process, str]]:
 
 
 def _name(process: psutil.Process) -> str:
-    return Path((process.cmdline() or [""])[0]).name
+    return program_of(process.cmdline())
 
 
 def _place(parts: tuple[str, ...]) -> str:

