@@ -452,7 +452,10 @@ class ProvisionInfraWorkflow:
         Raises:
             ApplicationError: Nobody has settled it in time.
         """
-        self._set_status(Status.OUTCOME_UNKNOWN)
+        if workflow.patched("outcome-unknown-is-read"):
+            await self._step(Status.OUTCOME_UNKNOWN)
+        else:
+            self._set_status(Status.OUTCOME_UNKNOWN)
         while True:
             await self._step(Status.RECOVERING)
             job = self._job(RecoverJob, plan=plan.plan, absent=plan.absent)

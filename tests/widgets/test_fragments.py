@@ -118,6 +118,16 @@ def test_a_retry_counts_down_and_says_what_went_wrong() -> None:
     assert "Attempt 3 now." in text_of(parts.doing(views.retrying(), views.at(90), style.live))
 
 
+def test_an_apply_without_an_answer_is_not_said_to_have_failed_and_no_more() -> None:
+    """Nobody has looked yet: the card tells what is known, and what is not done meanwhile."""
+    view = views.applying()
+    silent = "No sign of life from its worker (heartbeat time-out)."
+    lost = replace(view.step("apply"), state="failed", failure=silent)
+    lost_view = replace(view, steps=(*view.steps[:4], lost, *view.steps[5:]))
+    said = text_of(parts.doing(lost_view, NOW, style.live))
+    assert f"Apply : {silent} How far it got is not known yet" in said
+
+
 def test_a_queue_that_nobody_polls_names_the_command_that_would() -> None:
     """Loud while the run needs a worker; calm while it waits for a person; gone when closed."""
     said = text_of(parts.banners(views.no_worker(), NOW, style.live))

@@ -164,6 +164,9 @@ def _doing(step: StepView, view: RunView, now: datetime, ink: Ink) -> str:
         failed = f"<b{ink('bad')}>attempt {step.attempts} failed:</b> {esc(sentence(step.failure))}"
         failed += f" {prose(step.remedy, ink('code'))}" if step.remedy else ""
         return f"{title}: {failed} <b>Attempt {step.attempts + 1} {next_in(step, now)}.</b>"
+    if step.state == "failed" and step.name == "apply" and view.repair is None:
+        unknown = "How far it got is not known yet; nothing is repeated blindly."
+        return f"{title}: {esc(sentence(step.failure))} {unknown}"
     if step.state != "running" or waits_for_worker(step, view):
         return ""
     words = f"{title}: {esc(step.doing or default_doing(step, view))}"
