@@ -107,7 +107,7 @@ def test_the_worst_moment_twice(browser: Browser, running: Running) -> None:
 def a_script_is_killed(notebook: Notebook, panel: Locator) -> str:
     """An orphan: in the Cloud's list, in no state, and in the way of the next apply."""
     said = play(notebook, "lab.script(").inner_text()
-    name = re.findall(r"script-\w+", said)[0]
+    name: str = re.findall(r"script-\w+", said)[0]
     held = play(notebook, "script.start()")
     expect(held).to_contain_text(f"The Cloud API lists namespace {name} (activating).")
     expect(row(panel, "Terraform")).to_contain_text(f"of the plain script {name}", timeout=LIMIT)
@@ -131,7 +131,7 @@ def a_run_is_killed(notebook: Notebook, panel: Locator) -> str:
     expect(play(notebook, "lab.worker_process()")).to_contain_text("own worker rests")
     card = card_in(play(notebook, "run.card()"))
     held = play(notebook, "chaos.wait_until_held()", nth=1)
-    name = re.findall(r"tprov-\w+", held.inner_text())[0]
+    name: str = re.findall(r"tprov-\w+", held.inner_text())[0]
     expect(held).to_contain_text(f"The Cloud API lists namespace {name} (activating).")
     expect(card).to_contain_text("Apply: creating temporalcloud_namespace.this", timeout=LIMIT)
     notebook.picture("chaos-run-held")
