@@ -210,8 +210,8 @@ class TestCommand:
             shutil.copy(ROOT / name, clone)
         shutil.copytree(ROOT / "tools", clone / "tools")
         (clone / "tprov_kernel").mkdir()
-        for name in ("__init__.py", "errors.py"):
-            shutil.copy(ROOT / "tprov_kernel" / name, clone / "tprov_kernel")
+        for name in ("__init__", "errors", "files", "messages", "settings", "texts", "unsaid"):
+            shutil.copy(ROOT / "tprov_kernel" / f"{name}.py", clone / "tprov_kernel")
         shutil.copytree(ROOT / "tprov_kernel" / "toolchain", clone / "tprov_kernel" / "toolchain")
         return clone
 

@@ -534,7 +534,7 @@ class Activities:
             stands = stamp.read_text() if stamp.exists() else ""
             if stands != want or not (directory.root / ".terraform").is_dir():
                 await program.init()
-                stamp.write_text(want)
+                write_private(stamp, want.encode())
             yield _Bench(stack=directory, given=given, terraform=program)
 
     def _cli_config(self) -> Path:

@@ -96,6 +96,16 @@ def using(path: Path) -> Iterator[None]:
         raise storage_error(error, path) from error
 
 
+def private_directory(path: Path) -> None:
+    """Make a directory of mode 0700, and so those above it that are missing.
+
+    With `parents=True`, `mkdir` gives its mode to the last one only.
+    """
+    for folder in (*reversed(path.parents), path):
+        if not folder.is_dir():
+            folder.mkdir(mode=0o700, exist_ok=True)
+
+
 def write_private(path: Path, content: bytes) -> None:
     """Write a file of mode 0600, in place of the one that may be there.
 

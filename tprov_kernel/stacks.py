@@ -35,7 +35,7 @@ from tprov_kernel.errors import (
     StillAtWork,
     TooLarge,
 )
-from tprov_kernel.files import leads_nowhere, walk, write_private
+from tprov_kernel.files import leads_nowhere, private_directory, walk, write_private
 from tprov_kernel.given import PRIVATE_FILE, VARIABLES_FILE, Given
 from tprov_kernel.messages import Snapshot
 from tprov_kernel.payloads.keyring import KeyRing
@@ -367,7 +367,7 @@ class StackDirectory:
 
     def __init__(self, base: Path, name: str) -> None:
         self.path = base / check_name(name)
-        self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        private_directory(self.path)
         self.config = self.path / "config"
         self.exit_file = self.path / "apply.exit"
         self._journal = self.path / "journal.jsonl"

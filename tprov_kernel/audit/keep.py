@@ -23,7 +23,7 @@ from tprov_kernel.audit.chain import audit
 from tprov_kernel.audit.markdown import to_markdown
 from tprov_kernel.audit.record import Audit, to_json
 from tprov_kernel.errors import TprovError
-from tprov_kernel.files import replace_private
+from tprov_kernel.files import private_directory, replace_private
 from tprov_kernel.messages import WORKFLOW_TYPE
 
 EVERY = 5.0
@@ -160,7 +160,7 @@ def name_of(told: Audit, run_id: str) -> str:
 
 def _put(stem: Path, texts: dict[str, bytes]) -> Path:
     """Write the files, each whole or not at all, for nobody else to read."""
-    stem.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    private_directory(stem.parent)
     for suffix, text in texts.items():
         replace_private(stem.with_name(stem.name + suffix), text)
     return Path(f"{stem}.md")

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import psutil
 
+from tprov_kernel.files import private_directory
 from tprov_kernel.services.ports import is_answered
 
 _PLACES = {
@@ -35,7 +36,7 @@ def make_private(home: Path, environ: MutableMapping[str, str]) -> None:
     base = home / "jupyter"
     for name, folder in _PLACES.items():
         place = base / folder
-        place.mkdir(mode=0o700, parents=True, exist_ok=True)
+        private_directory(place)
         place.chmod(0o700)
         environ[name] = os.fspath(place)
     base.chmod(0o700)

@@ -19,7 +19,7 @@ from tprov_kernel.cli import say
 from tprov_kernel.cli.place import Place, shown
 from tprov_kernel.cli.working import polling, until_told
 from tprov_kernel.errors import ServiceError, TprovError
-from tprov_kernel.files import using
+from tprov_kernel.files import private_directory, using
 from tprov_kernel.settings import Settings
 
 if TYPE_CHECKING:
@@ -174,7 +174,7 @@ def up_detached(place: Place, *, with_worker: bool) -> int:
         return 0
     logs = place.home / "logs"
     with using(place.home):
-        logs.mkdir(mode=0o700, parents=True, exist_ok=True)
+        private_directory(logs)
     log = logs / "up.log"
     reader, writer = os.pipe()
     argv = [sys.executable, "-m", "tprov_kernel.cli", "up", "--ready-fd", str(writer)]

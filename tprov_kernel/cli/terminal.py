@@ -11,6 +11,7 @@ from pathlib import Path
 from tprov_kernel.cli import say
 from tprov_kernel.cli.place import Place, connected, shown
 from tprov_kernel.errors import StackError
+from tprov_kernel.files import private_directory
 from tprov_kernel.services import environment_for_terminal
 from tprov_kernel.settings import CONNECTION_VARIABLES, Settings, Source
 from tprov_kernel.stacks import StackDirectory, check_name
@@ -54,7 +55,7 @@ def shell_lines(values: Mapping[str, str], *, unset: Iterable[str]) -> list[str]
 
 def _of_services(settings: Settings) -> dict[str, str]:
     """What every terminal needs: the connection, and the programs first on PATH, `tprov` too."""
-    settings.home.mkdir(mode=0o700, parents=True, exist_ok=True)
+    private_directory(settings.home)
     values = environment_for_terminal(settings, toolchain=find_toolchain())
     if settings.target == "local":
         return values | _as_text(TPROV_ROOT=settings.root, TPROV_HOME=settings.home)

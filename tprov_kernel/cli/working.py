@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from tprov_kernel.cli import say
 from tprov_kernel.cli.place import Place, shown
 from tprov_kernel.errors import TprovError
+from tprov_kernel.files import private_directory
 from tprov_kernel.settings import Settings, check_task_queue
 
 if TYPE_CHECKING:
@@ -97,7 +98,7 @@ def codec_server(
 
     home = place.key_ring.parent
     try:
-        home.mkdir(mode=0o700, parents=True, exist_ok=True)
+        private_directory(home)
     except OSError as error:
         raise TprovError(
             f"{shown(home)} cannot be made: {error.strerror}.", remedy="Set TPROV_HOME."

@@ -6,6 +6,8 @@ import logging
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
 
+from tprov_kernel.files import private_directory
+
 BYTES = 2 << 20
 
 
@@ -14,7 +16,7 @@ def log_into(folder: Path) -> None:
 
     Without a handler Python prints warnings, stack traces included, below whichever cell runs.
     """
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    private_directory(folder)
     handler = RotatingFileHandler(folder / "worker.log", maxBytes=BYTES, backupCount=1, delay=True)
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s %(message)s"))
     log = logging.getLogger("temporalio")

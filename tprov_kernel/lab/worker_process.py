@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import psutil
 
 from tprov_kernel.errors import ServiceError
+from tprov_kernel.files import private_directory
 from tprov_kernel.lab.output import Words
 from tprov_kernel.lab.runtime import Runtime
 from tprov_kernel.settings import KEYS_VARIABLE, Settings
@@ -91,7 +92,7 @@ class WorkerProcess:
         argv += ["worker", "--task-queue", self._settings.task_queue]
         places = {"TPROV_ROOT": self._settings.root, "TPROV_HOME": self._settings.home}
         environment = {**os.environ, **{name: os.fspath(path) for name, path in places.items()}}
-        self._log.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        private_directory(self._log.parent)
         self._log.unlink(missing_ok=True)
         with os.fdopen(os.open(self._log, os.O_WRONLY | os.O_CREAT, 0o600), "wb") as log:
             self._child = self._guard.spawn(

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from tprov_kernel.errors import SettingsError
+from tprov_kernel.files import private_directory
 from tprov_kernel.payloads import keyfile
 from tprov_kernel.payloads.keyfile import Keys, Version
 from tprov_kernel.settings import KEYS_VARIABLE
@@ -125,7 +126,7 @@ class File(KeySource):
         """Make the file, or read it; of two processes at once, one generates."""
         if not self.path.exists():
             try:
-                self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+                private_directory(self.path.parent)
             except OSError as error:
                 raise keyfile.unwritable(self.path, error) from error
             with keyfile.locked(self.path):

@@ -30,7 +30,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from tprov_kernel.errors import ServiceError
-from tprov_kernel.files import replace_private
+from tprov_kernel.files import private_directory, replace_private
 
 Kind = Literal["up", "lab", "notebook"]
 
@@ -162,7 +162,7 @@ def prepare(home: Path) -> None:
         ServiceError: It cannot be made, or nothing can be written there.
     """
     with writing(home):
-        home.mkdir(mode=0o700, parents=True, exist_ok=True)
+        private_directory(home)
         home.chmod(0o700)
         (home / "logs").mkdir(mode=0o700, exist_ok=True)
         probe = home / f".probe.{os.getpid()}"

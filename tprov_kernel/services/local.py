@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
-from tprov_kernel.files import replace_private
+from tprov_kernel.files import private_directory, replace_private
 from tprov_kernel.messages import DEFAULT_TASK_QUEUE
 from tprov_kernel.services.home import ServicesInfo, writing
 from tprov_kernel.settings import (
@@ -172,7 +172,7 @@ def _make_programs(settings: Settings, toolchain: Tools) -> str:
     a terminal, need say no more.
     """
     folder = settings.home / "bin"
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    private_directory(folder)
     for tool in (toolchain.terraform, toolchain.opa, toolchain.temporal):
         if Path(tool.argv[0]).parent == folder:
             continue  # found through this very script: it must not run itself

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TextIO
 
 from tprov_kernel.errors import ToolError
+from tprov_kernel.files import private_directory
 from tprov_kernel.settings import without_keys
 
 Progress = Callable[[str], None]
@@ -92,7 +93,7 @@ class Steps:
         Raises:
             StepFailed: It failed or was ended; the sentence says why as far as can be told.
         """
-        self.logs.mkdir(parents=True, exist_ok=True)
+        private_directory(self.logs)
         log = self.logs / f"{Path(argv[0]).name}.log"
         started = time.monotonic()
         self.progress(f"{label} …")
@@ -169,7 +170,7 @@ class Steps:
             path: The lock's file; it stays, and means nothing by being there.
             label: Who may be waited for, as people read it.
         """
-        path.parent.mkdir(parents=True, exist_ok=True)
+        private_directory(path.parent)
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
         try:
             self._acquire(descriptor, label=label)
