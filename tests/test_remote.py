@@ -185,6 +185,11 @@ async def test_the_cloud_s_notebook_runs_on_a_server_that_is_not_ours(
     before = await platform.cloud.list_namespaces()
     env["TPROV_AUTOPILOT"] = "1"
     notebook: Any = nbformat.read(NOTEBOOKS / f"{ON_CLOUD}.ipynb", as_version=4)  # type: ignore[no-untyped-call]
+    typed = (
+        "!temporal workflow describe --workflow-id stack-cloud\n!tprov --target remote status cloud"
+    )
+    cell: Any = nbformat.v4.new_code_cell(typed)  # type: ignore[no-untyped-call]
+    notebook.cells.append(cell)  # what a reader may type besides
     place = {"metadata": {"path": str(NOTEBOOKS)}}
     runner = NotebookClient(notebook, timeout=90, kernel_name="python3", resources=place)
     await runner.async_execute(env=env)  # raises where a cell fails
@@ -216,6 +221,8 @@ async def test_the_cloud_s_notebook_runs_on_a_server_that_is_not_ours(
     assert '"address": "temporalcloud_namespace.this"' in of("lab.payload_view")
     assert "binary/encrypted" in of("lab.payload_view")
     assert "cloud: destroyed." in of("lab.tidy_up()")
+    assert f"TaskQueue {queue}" in " ".join(of("!temporal").split()), of("!temporal")
+    assert "destroyed" in of("!temporal")
     for secret in (KEY, platform.settings.cloud.api_key):
         assert secret not in json.dumps(notebook)
 

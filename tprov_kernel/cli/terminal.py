@@ -13,7 +13,7 @@ from tprov_kernel.cli.place import Place, connected, shown
 from tprov_kernel.errors import StackError
 from tprov_kernel.files import private_directory
 from tprov_kernel.services import environment_for_terminal
-from tprov_kernel.settings import CONNECTION_VARIABLES, Settings, Source
+from tprov_kernel.settings import CONNECTION_VARIABLES, Settings
 from tprov_kernel.stacks import StackDirectory, check_name
 from tprov_kernel.terraform import cloud_variables, terraform_variables
 from tprov_kernel.toolchain import find_toolchain
@@ -58,19 +58,8 @@ def _of_services(settings: Settings) -> dict[str, str]:
     private_directory(settings.home)
     values = environment_for_terminal(settings, toolchain=find_toolchain())
     if settings.target == "local":
-        return values | _as_text(TPROV_ROOT=settings.root, TPROV_HOME=settings.home)
-    # The CLI's own names; keys stay where they are, the files that hold them are only named.
-    certificates = _as_text(
-        TEMPORAL_TLS_CLIENT_CERT_PATH=settings.tls_cert,
-        TEMPORAL_TLS_CLIENT_KEY_PATH=settings.tls_key,
-        TEMPORAL_TLS_SERVER_CA_CERT_PATH=settings.tls_ca,
-    )
-    connection = {"TEMPORAL_ADDRESS": settings.address, "TEMPORAL_NAMESPACE": settings.namespace}
-    return values | connection | certificates
-
-
-def _as_text(**paths: Source | None) -> dict[str, str]:
-    return {name: os.fspath(path) for name, path in paths.items() if isinstance(path, Path)}
+        values |= {"TPROV_ROOT": str(settings.root), "TPROV_HOME": str(settings.home)}
+    return values
 
 
 async def _of_stack(place: Place, settings: Settings, stack: str) -> dict[str, str]:

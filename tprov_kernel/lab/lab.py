@@ -163,9 +163,8 @@ class Lab:
             connect(self.settings, self.key_ring, identity=self.identity)
         )
         self._stacks = NotebookStacks(self.client, self.settings, notebook=self.place.name)
-        if self.settings.target == "local":
-            # So that `!temporal ...` in a cell meets this server, and no other.
-            os.environ.update(environment_for_terminal(self.settings, toolchain=self.toolchain))
+        # So that `!temporal ...` in a cell meets this server, and no other.
+        os.environ.update(environment_for_terminal(self.settings, toolchain=self.toolchain))
 
     def _say(self, doing: str) -> None:
         """While it opens: tell what is waited for, where the panel will be."""

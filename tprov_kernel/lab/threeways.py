@@ -144,7 +144,9 @@ class View:
             *(*self._temporal.argv, "workflow", "show", "--output", "json"),
             *("--workflow-id", self._workflow_id, "--run-id", self._run_id),
         )
-        env = _environment(self._settings)
+        # As typed in a cell, but without the codec server: with it the third way would be shown.
+        inherited = without_keys(os.environ)
+        env = {n: v for n, v in inherited.items() if not n.startswith("TEMPORAL_CODEC")}
         done = await run(self._guard, argv, cwd=self._settings.home, env=env, timeout=LIMIT)
         try:
             return {int(e["eventId"]): e for e in json.loads(done.stdout)["events"]}
@@ -182,26 +184,6 @@ class View:
         clear = await codec.decode(payloads) if codec else payloads
         text = _fit("\n\n".join(map(_read, clear)))
         return Way("Decoded in this kernel", "with the key that never left this machine", text)
-
-
-def _environment(settings: Settings) -> dict[str, str]:
-    """As typed in a cell, but without the codec server: with it the third way would be shown."""
-    inherited = without_keys(os.environ)
-    env = {n: v for n, v in inherited.items() if not n.startswith("TEMPORAL_CODEC")}
-    if settings.target == "local":
-        return env
-    env |= {"TEMPORAL_ADDRESS": settings.address, "TEMPORAL_NAMESPACE": settings.namespace}
-    given = {
-        "TEMPORAL_TLS_CLIENT_CERT": settings.tls_cert,
-        "TEMPORAL_TLS_CLIENT_KEY": settings.tls_key,
-        "TEMPORAL_TLS_SERVER_CA_CERT": settings.tls_ca,
-    }
-    for name, source in given.items():
-        if isinstance(source, bytes):
-            env[f"{name}_DATA"] = source.decode()
-        elif source is not None:
-            env[f"{name}_PATH"] = os.fspath(source)
-    return env | ({"TEMPORAL_API_KEY": settings.api_key} if settings.api_key else {})
 
 
 def payload_view(view: View, runtime: Runtime, event: int | str) -> ThreeWays:

@@ -129,13 +129,14 @@ def environment_for_terminal(
     environment named ``default`` made by the old ``temporal env set``.
 
     Args:
-        settings: The place; for a remote one the terminal keeps its own connection.
+        settings: The place; for a remote one keys stay where they are, files are only named.
         toolchain: When given, its tools come first on `PATH`, and Terraform finds the provider.
 
     Raises:
         ServiceError: Nothing can be written to the data directory.
     """
-    environment = _connection(settings) if settings.target == "local" else {}
+    is_local = settings.target == "local"
+    environment = _connection(settings) if is_local else _by_the_cli_s_names(settings)
     if toolchain is not None:
         config = settings.home / "terraform.rc"
         with writing(settings.home):
@@ -165,6 +166,18 @@ def _connection(settings: Settings) -> dict[str, str]:
     }
 
 
+def _by_the_cli_s_names(settings: Settings) -> dict[str, str]:
+    """What only our own names say; a key, a profile and a certificate inline it reads itself."""
+    files = {
+        "TEMPORAL_TLS_CLIENT_CERT_PATH": settings.tls_cert,
+        "TEMPORAL_TLS_CLIENT_KEY_PATH": settings.tls_key,
+        "TEMPORAL_TLS_SERVER_CA_CERT_PATH": settings.tls_ca,
+    }
+    named = {name: str(path) for name, path in files.items() if isinstance(path, Path)}
+    where = {"TEMPORAL_ADDRESS": settings.address, "TEMPORAL_NAMESPACE": settings.namespace}
+    return where | named
+
+
 def _make_programs(settings: Settings, toolchain: Tools) -> str:
     """Put each tool into a directory for `PATH`, as a script that runs the one that was found.
 
@@ -178,7 +191,9 @@ def _make_programs(settings: Settings, toolchain: Tools) -> str:
             continue  # found through this very script: it must not run itself
         script = f'#!/bin/sh\nexec {shlex.join(tool.argv)} "$@"\n'
         replace_private(folder / tool.name, script.encode(), mode=0o700)
-    place = shlex.join([f"TPROV_ROOT={settings.root}", f"TPROV_HOME={settings.home}"])
+    # Data of a remote place lies below that of the local one.
+    home = settings.home if settings.target == "local" else settings.home.parent
+    place = shlex.join([f"TPROV_ROOT={settings.root}", f"TPROV_HOME={home}"])
     command = shlex.join([sys.executable, "-m", "tprov_kernel.cli"])
     script = f'#!/bin/sh\nexec env {place} {command} "$@"\n'
     replace_private(folder / "tprov", script.encode(), mode=0o700)
