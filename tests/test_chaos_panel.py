@@ -114,6 +114,7 @@ def test_a_terraform_that_somebody_else_started_is_seen_and_killed(opened: Kerne
     """A run of the `tprov` command in this workspace; that run survives it, too."""
     home = Path(opened.value("str(lab.settings.home)"))
     queue = opened.value("lab.settings.task_queue")
+    before = namespaces(opened, "tprov-")
     opened.run("chaos.hold_cloud()")
     config = str(ROOT / "terraform" / "tcloud_namespace")
     said = Terminal(home).type("start", "typed", "--config", config, "--task-queue", queue)
@@ -126,7 +127,7 @@ def test_a_terraform_that_somebody_else_started_is_seen_and_killed(opened: Kerne
     press(opened, "mend_cloud", "well again")
     opened.run('typed = lab.run("typed")\ntyped.wait()', seconds=90)
     assert opened.value("typed.status.value") == "applied"
-    assert len(namespaces(opened, "tprov-")) == 2
+    assert len(namespaces(opened, "tprov-")) == len(before) + 1
 
 
 def test_a_stopped_server_stays_stopped_and_comes_back_as_it_was(opened: Kernel) -> None:
@@ -187,3 +188,36 @@ def test_any_process_may_stop_and_start_a_service(own: Platform) -> None:
     assert said.code == 1
     assert "Nobody has services open" in said.err
     assert json.loads((home / "wishes.json").read_text())["down"] is False
+
+
+def test_with_a_remote_target_it_is_said_what_is_not_ours_to_break(
+    platform: Platform, tmp_path: Path
+) -> None:
+    """Worker and Terraform are this machine's; the server and the Cloud have no buttons."""
+    there = platform.settings
+    env = {
+        "TEMPORAL_ADDRESS": there.address,
+        "TEMPORAL_NAMESPACE": there.namespace,
+        "TEMPORAL_CLOUD_ENDPOINT": there.cloud.endpoint,
+        "TEMPORAL_CLOUD_ALLOW_INSECURE": "true",
+        "TEMPORAL_CLOUD_API_KEY": there.cloud.api_key,
+    }
+    pid = platform.services.pids()["temporal"]
+    with kernel(environment(tmp_path / "home", notebook="08_crash", **env)) as shell:
+        for code in (SET_UP.replace("()", '(target="remote")'), "chaos = lab.chaos()\nchaos"):
+            cell = shell.run(code)
+            assert cell.status == "ok", cell.text
+        told = shell.run("print(chaos.words)").text
+        assert f"Temporal server: At {there.address}; not ours to break." in told
+        assert f"Cloud API: At {there.cloud.endpoint}; not ours to break." in told
+        assert set(shell.value("list(chaos._widget.buttons)")) == {
+            "start_worker",
+            "kill_worker",
+            "kill_terraform",
+        }
+        assert "not ours to break: nothing was done" in shell.run("chaos.stop_server()").text
+        assert "cannot be told to fail" in shell.run("chaos.break_cloud()").text
+        assert psutil.pid_exists(pid)
+        press(shell, "kill_terraform", "Nothing was killed")
+        press(shell, "start_worker", "own worker rests")
+        press(shell, "kill_worker", "was killed (signal 9)")
