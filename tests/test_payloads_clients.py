@@ -12,7 +12,7 @@ import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -115,11 +115,13 @@ class Services:
         assert done.returncode == 0, done.stderr
         return done.stdout
 
-    def try_temporal(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+    def try_temporal(
+        self, *arguments: str, env: Mapping[str, str] | None = None
+    ) -> subprocess.CompletedProcess[str]:
         """Run the `temporal` command, which may fail."""
         return subprocess.run(
             [str(TEMPORAL), *arguments, "--address", self.address],
-            env=CLEAN,
+            env=env or CLEAN,
             capture_output=True,
             text=True,
             timeout=60,
@@ -245,7 +247,11 @@ async def test_the_cli_needs_the_token_where_one_is_asked_for(services: Services
         services.try_temporal(*show, "--command-timeout", "3s", "--codec-auth", "Bearer another"),
     ]
 
+    environment = CLEAN | {"TEMPORAL_CODEC_AUTH": f"Bearer {services.token}"}
+    unseen = services.try_temporal(*show, env=environment)  # on no command line
+
     assert f"hello {CANARY}" in right
+    assert f"hello {CANARY}" in unseen.stdout
     assert [CANARY in done.stdout for done in wrong] == [False, False]
     assert all("displaying history failed" in done.stderr for done in wrong)
 

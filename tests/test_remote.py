@@ -363,6 +363,7 @@ async def test_what_does_not_answer_is_one_sentence(
     for raw in ("tonic", "transport::", "Os {", "Traceback", "ConnectError", "status:", "{"):
         assert raw not in said, said
     assert "tprov doctor --target remote" in said
+    assert ("TEMPORAL_TLS_SERVER_CA_CERT_PATH" in said) == ("SSL_CERT_FILE" in changes)
 
 
 def _as_env(pair: Pair) -> dict[str, str]:

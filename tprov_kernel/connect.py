@@ -109,12 +109,14 @@ _HUNG_UP = (
 )
 """With TLS 1.3 a client learns that its certificate is not wanted by this alone."""
 
+_NOT_ACCEPTED = "a certificate is not accepted, the server's by us or ours by it"
+
 _MEANING = (
     (r"connection refused", "nothing listens there"),
     (r"dns error|lookup address|name or service not known", "nobody knows this name"),
     (r"certificate ?required", "it demands a client certificate, and none was given"),
     (r"unknown ?(ca|issuer)|bad ?certificate|decrypt ?error|certificate ?unknown"
-     r"|access ?denied", "a certificate is not accepted, the server's by us or ours by it"),
+     r"|access ?denied", _NOT_ACCEPTED),
     (r"not ?valid ?for ?name", "its certificate is for another name"),
     (r"certificate ?expired|expired", "a certificate has expired"),
     (r"PrivateKeyParseError|CertificateParseError|InconsistentKeys|KeyMismatch|pem\b",
@@ -137,12 +139,17 @@ def _does_not_answer(settings: Settings, error: BaseException) -> ServiceError:
     else:
         known = (words for said, words in _MEANING if re.search(said, text, re.IGNORECASE))
         why = next(known, "it cannot be reached")
+    hint = (
+        " If the server's authority is your own, name it: TEMPORAL_TLS_SERVER_CA_CERT_PATH=ca.pem."
+        if why == _NOT_ACCEPTED and settings.tls_ca is None
+        else ""
+    )
     local = settings.target == "local"
     return ServiceError(
         f"The Temporal server at {settings.address} does not answer: {why}.",
         remedy="Open the services with `tprov up`."
         if local
-        else "Check address, TLS and API key: `tprov doctor --target remote` shows them.",
+        else f"Check address, TLS and API key: `tprov doctor --target remote` shows them.{hint}",
     )
 
 

@@ -143,13 +143,21 @@ def codec_server(
     port: Annotated[int, typer.Option(min=0, max=65535, help="On 127.0.0.1.")] = 8081,
     token_file: Annotated[
         Path | None,
-        typer.Option(help="Ask for the bearer token in this file.", show_default=False),
+        typer.Option(
+            help="Decode only for who sends the bearer token in this file.", show_default=False
+        ),
     ] = None,
     target: TargetOption = None,
 ) -> None:
     """Serve the codec alone, for a Web UI or a `temporal` command elsewhere, until Ctrl-C.
 
     [bold]tprov up[/bold] and [bold]tprov lab[/bold] have one already: this is for --target remote.
+
+    It listens on this machine only, and whoever can run a program here can have it decode. Where
+    others use the machine, ask for a token:
+
+    [bold]Example:[/bold] tprov codec-server --target remote --token-file codec.token, and for the
+    `temporal` command: export TEMPORAL_CODEC_AUTH="Bearer $(cat codec.token)"
 
     [bold]Example:[/bold] tprov codec-server --target remote --web https://cloud.temporal.io
 
