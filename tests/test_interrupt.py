@@ -10,7 +10,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from temporalio.api.cloud.cloudservice.v1 import DeleteApiKeyRequest, GetApiKeyRequest
+from temporalio.api.cloud.cloudservice.v1 import (
+    DeleteApiKeyRequest,
+    DeleteNamespaceRequest,
+    GetApiKeyRequest,
+    GetNamespaceRequest,
+)
 from temporalio.api.common.v1 import WorkflowExecution
 from temporalio.api.enums.v1 import EventType
 from temporalio.api.workflowservice.v1 import ResetWorkflowExecutionRequest
@@ -133,6 +138,7 @@ async def test_what_remains_is_a_question_to_a_human(
         assert view.review is not None
         assert view.review.differs[0] == "ada stopped the apply; this is what is left of it."
         held = held_objects(settings.stacks, stack)
+        assert "ada stopped the apply; this is what" in to_markdown(await audit(client, handle))
         await runs.decide(handle, decision, reason="as ada says")  # type: ignore[arg-type]
         result = await handle.result()
         if decision == "approve":
@@ -231,27 +237,65 @@ async def test_a_killed_and_terminated_run_is_picked_up_by_the_next(
         await is_made_once(platform, "next")
 
 
-async def test_what_the_configuration_no_longer_has_is_named(
-    platform: Platform, control: StandinControl, tmp_path: Path
+async def cloud_of(platform: Platform) -> CloudOperationsClient:
+    """The Cloud API, as a person's own tool calls it."""
+    there = platform.settings.cloud
+    return await CloudOperationsClient.connect(
+        api_key=there.api_key, target_host=there.endpoint, tls=False
+    )
+
+
+async def remove_namespace(platform: Platform, id: str) -> None:
+    """What `tcld namespace delete` does."""
+    service = (await cloud_of(platform)).cloud_service
+    found = (await service.get_namespace(GetNamespaceRequest(namespace=id))).namespace
+    version = found.resource_version
+    await service.delete_namespace(DeleteNamespaceRequest(namespace=id, resource_version=version))
+
+
+@pytest.mark.parametrize("way_out", ["recheck", "replan"])
+async def test_what_the_configuration_no_longer_has_is_a_question(
+    platform: Platform, control: StandinControl, tmp_path: Path, way_out: str
 ) -> None:
-    """Cut off, then written anew under another address: it cannot be taken over, so it is told."""
+    """Cut off, then written anew under another address: it cannot be taken over, so it is told.
+
+    The run waits until it is removed, or until the configuration has a place for it again.
+    """
     other = tmp_path / "other"
     other.mkdir()
     for file in NAMESPACE.glob("*.tf"):
         text = file.read_text().replace("_namespace.this", "_namespace.other")
         text = text.replace('"temporalcloud_namespace" "this"', '"temporalcloud_namespace" "other"')
         (other / file.name).write_text(text.replace("[var.name_prefix,", '["moved",'))
-    client = await platform.client()
-    async with platform.worker(client, task_queue="moved") as settings:
-        async with in_the_middle(platform, client, control, "moved") as handle:
+    client, stack = await platform.client(), f"moved-{way_out}"
+    async with platform.worker(client, task_queue=stack) as settings:
+        before = {n.id for n in await platform.cloud.list_namespaces()}
+        async with in_the_middle(platform, client, control, stack) as handle:
             await handle.terminate()
-            (await terraform_of(platform, "moved")).kill()
-            again = await start(client, settings, platform, "moved", other)
-            view = await until(client, again, lambda v: v.closed)
-        assert view.status == Status.FAILED
-        assert "An apply that was cut off made" in view.failure
-        assert f"has no {NAMESPACE_ADDRESS[0]} any more" in view.failure
-        assert view.remedy.startswith("Remove it")
+            (await terraform_of(platform, stack)).kill()
+            await control.mend()
+            again = await start(client, settings, platform, stack, other)
+            view = await until(client, again, lambda v: v.repair is not None)
+        assert view.repair is not None, view.failure
+        assert view.repair.failure.startswith("An apply that was cut off made")
+        assert f"has no {NAMESPACE_ADDRESS[0]} any more" in view.repair.failure
+        assert view.repair.remedy.startswith("Remove it, or put back")
+        assert (view.repair.step, view.step("plan").state) == ("plan", "failed")
+        if way_out == "replan":
+            await runs.replan(client, again, directory=NAMESPACE, key_ring=platform.keys)
+            assert (await again.result()).status == Status.NO_CHANGES
+            await is_made_once(platform, stack)
+            return
+        (left,) = {n.id for n in await platform.cloud.list_namespaces()} - before
+        await remove_namespace(platform, left)
+
+        async def is_gone() -> bool:
+            return left not in {n.id for n in await platform.cloud.list_namespaces()}
+
+        await appears(is_gone)
+        await runs.recheck(again)
+        assert (await again.result()).status == Status.APPLIED
+        assert held_objects(settings.stacks, stack) == ["temporalcloud_namespace.other"]
 
 
 async def test_a_destroy_finds_what_was_cut_off(
@@ -347,10 +391,7 @@ resource "temporalcloud_apikey" "robot" {
 
 async def revoke(platform: Platform, key: str) -> None:
     """What `tcld apikey delete` does."""
-    there = platform.settings.cloud
-    client = await CloudOperationsClient.connect(
-        api_key=there.api_key, target_host=there.endpoint, tls=False
-    )
+    client = await cloud_of(platform)
     found = await client.cloud_service.get_api_key(GetApiKeyRequest(key_id=key))
     version = found.api_key.resource_version
     request = DeleteApiKeyRequest(key_id=key, resource_version=version)

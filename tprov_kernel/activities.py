@@ -30,7 +30,9 @@ from tprov_kernel.cloud import CloudClient, patiently
 from tprov_kernel.errors import (
     ConfigurationError,
     Interrupted,
+    NotBegun,
     PolicyError,
+    ReferenceMissing,
     ReviewOutdated,
     ServiceError,
     StillAtWork,
@@ -327,6 +329,23 @@ class Activities:
         return account.id
 
     async def _apply(self, job: ApplyJob, beat: Heartbeat) -> ApplyResult:
+        with _not_begun():
+            ended, redacted = await self._apply_as_reviewed(job, beat)
+        if ended.completed.returncode == 0:
+            return terraform.applied(ended.events)
+        if beat.interrupt.is_set():
+            raise Interrupted(
+                "Terraform was stopped in the middle of the apply, as it was asked to be.",
+                remedy="What it had done by then is looked up.",
+            )
+        error = terraform.failure("apply", terraform.diagnostics(ended.events), ended.completed)
+        scrub = redacted.scrubber.text
+        raise type(error)(scrub(error.message), remedy=error.remedy)
+
+    async def _apply_as_reviewed(
+        self, job: ApplyJob, beat: Heartbeat
+    ) -> tuple[terraform.Applied, Redacted]:
+        """Apply what was reviewed; whatever Terraform makes of it is a result."""
         async with self._ready(job, patience=600) as bench:
             content = await self._what_was_reviewed(job, bench)
             shown, redacted = await self._recall(job, job.plan, bench=bench)
@@ -351,16 +370,7 @@ class Activities:
                 )
                 code = ended.completed.returncode
                 bench.stack.record("apply_ended", plan=job.plan.file_digest, code=code)
-        if code == 0:
-            return terraform.applied(ended.events)
-        if beat.interrupt.is_set():
-            raise Interrupted(
-                "Terraform was stopped in the middle of the apply, as it was asked to be.",
-                remedy="What it had done by then is looked up.",
-            )
-        error = terraform.failure("apply", terraform.diagnostics(ended.events), ended.completed)
-        scrub = redacted.scrubber.text
-        raise type(error)(scrub(error.message), remedy=error.remedy)
+                return ended, redacted
 
     async def _what_was_reviewed(self, job: ApplyJob, bench: _Bench) -> bytes:
         """The saved plan file, if it and the world are still what was reviewed."""
@@ -743,6 +753,19 @@ def _meaning(plan: dict[str, Any], keys: KeyRing) -> str:
     parts = ("variables", "resource_changes", "output_changes", "resource_drift", "configuration")
     text = json.dumps({p: plan.get(p) for p in parts}, sort_keys=True, separators=(",", ":"))
     return keys.mac(text.encode())
+
+
+@contextlib.contextmanager
+def _not_begun() -> Iterator[None]:
+    """Before Terraform applies, a stack that cannot be got ready is no failed apply."""
+    try:
+        yield
+    except ReferenceMissing:
+        raise  # recovery tries until the worker has it
+    except ConfigurationError as error:
+        remedy = "Mend that where the worker runs; then the run can go on, as it was decided."
+        told = remedy if error.remedy == terraform.CORRECT else error.remedy
+        raise NotBegun(f"The apply did not begin: {error.message}", remedy=told) from error
 
 
 @contextlib.contextmanager

@@ -13,11 +13,14 @@ from datetime import timedelta
 from typing import Any, TypeVar
 
 from temporalio.api.cloud.cloudservice.v1 import (
+    GetAccountAuditLogSinksRequest,
     GetAccountRequest,
     GetApiKeysRequest,
     GetNamespacesRequest,
+    GetNexusEndpointsRequest,
     GetRegionsRequest,
     GetServiceAccountsRequest,
+    GetUserGroupsRequest,
     GetUsersRequest,
 )
 from temporalio.api.cloud.resource.v1 import ResourceState
@@ -48,10 +51,10 @@ class CloudObject:
     """Something in the account.
 
     Attributes:
-        type: ``namespace``, ``user``, ``service account`` or ``API key``.
-        name: A namespace's or service account's name, a user's e-mail address, an API key's
-            display name.
-        created: RFC 3339, as the Cloud API tells it.
+        type: ``namespace``, ``user``, ``service account``, ``API key``, ``group``,
+            ``Nexus endpoint`` or ``audit-log sink``.
+        name: Its name; a user's e-mail address, an API key's or a group's display name.
+        created: RFC 3339, as the Cloud API tells it; empty of a sink, of which it tells no time.
         state: In words: ``active``, ``activating``, ``update failed``.
     """
 
@@ -103,6 +106,25 @@ class CloudClient:
     async def find_service_account(self, name: str) -> CloudObject | None:
         """The service account with this name, or None."""
         return _first(s for s in await self.list_service_accounts() if s.name == name)
+
+    async def find_group(self, name: str) -> CloudObject | None:
+        """The group with this display name, or None."""
+        asked = GetUserGroupsRequest(display_name=name)
+        answer = await self._ask(lambda api: api.get_user_groups, asked)
+        return _first(g for g in map(_group, answer.groups) if g.name == name)
+
+    async def find_nexus_endpoint(self, name: str) -> CloudObject | None:
+        """The Nexus endpoint with this name, or None."""
+        asked = GetNexusEndpointsRequest(name=name)
+        answer = await self._ask(lambda api: api.get_nexus_endpoints, asked)
+        return _first(e for e in map(_endpoint, answer.endpoints) if e.name == name)
+
+    async def find_audit_log_sink(self, name: str) -> CloudObject | None:
+        """The account's audit-log sink with this name, or None."""
+        pages = await self._pages(
+            lambda api: api.get_account_audit_log_sinks, GetAccountAuditLogSinksRequest
+        )
+        return _first(s for page in pages for s in map(_sink, page.sinks) if s.name == name)
 
     async def find_api_keys(self, name: str) -> list[CloudObject]:
         """Every API key with this display name: several may have the same one."""
@@ -276,16 +298,29 @@ def _service_account(entity: Any) -> CloudObject:
     return _object("service account", entity, id=entity.id, name=entity.spec.name)
 
 
+def _group(entity: Any) -> CloudObject:
+    return _object("group", entity, id=entity.id, name=entity.spec.display_name)
+
+
+def _endpoint(entity: Any) -> CloudObject:
+    return _object("Nexus endpoint", entity, id=entity.id, name=entity.spec.name)
+
+
+def _sink(entity: Any) -> CloudObject:
+    return _object("audit-log sink", entity, id=entity.name, name=entity.name)
+
+
 def _api_key(entity: Any) -> CloudObject:
     return _object("API key", entity, id=entity.id, name=entity.spec.display_name)
 
 
 def _object(kind: str, entity: Any, *, id: str, name: str) -> CloudObject:
     state = ResourceState.Name(entity.state).removeprefix("RESOURCE_STATE_").lower()
+    dated = "created_time" in entity.DESCRIPTOR.fields_by_name and entity.HasField("created_time")
     return CloudObject(
         type=kind,
         id=id,
         name=name,
-        created=entity.created_time.ToJsonString() if entity.HasField("created_time") else "",
+        created=entity.created_time.ToJsonString() if dated else "",
         state=state.replace("_", " "),
     )

@@ -16,6 +16,7 @@
     ├── TerraformFailed            Terraform ran and failed; another attempt may succeed
     ├── ReviewOutdated             the world is no longer what was reviewed
     ├── OutcomeUnknown             an apply ended without telling how
+    ├── NotBegun                   an apply could not begin: nothing was done
     ├── Interrupted                a person stopped an apply
     ├── PolicyError                a policy does not compile or does not give a verdict
     ├── PolicyViolation            a hard-mandatory rule: nobody may override
@@ -124,6 +125,10 @@ class ReviewOutdated(TprovError):
 
 class OutcomeUnknown(TprovError):
     """An apply ended without telling how; it is never simply repeated."""
+
+
+class NotBegun(TprovError):
+    """An apply could not begin, so nothing was done; once that is mended, it may begin."""
 
 
 class Interrupted(TprovError):

@@ -67,7 +67,11 @@ _STEP_OF_STATUS: dict[Status, StepName] = {
 }
 _MENDED_IN: dict[Status, StepName] = {
     Status.PLANNING: "plan",
+    Status.PLANNED: "plan",
     Status.POLICY_CHECKING: "policy",
+    Status.APPLYING: "apply",
+    Status.DESTROYING: "apply",
+    Status.RECOVERING: "apply",
     Status.OUTCOME_UNKNOWN: "apply",
 }
 _AFTER_ASKING: dict[Status, tuple[StepState, str]] = {
@@ -317,6 +321,9 @@ class Fold:
                 plan = await self._decode(payloads, PlanResult)
                 if plan is not None:
                     self._set(plan=plan.view, story=(*self.view.story, *plan.story))
+                    if plan.existing:  # the run fails of it, or waits for somebody to settle it
+                        words, self._remedy = plan.question, plan.remedy
+                        self._step("plan", state="failed", failure=words, remedy=plan.remedy)
             case "evaluate_policy":
                 verdict = await self._decode(payloads, Verdict)
                 if verdict is not None:

@@ -305,6 +305,19 @@ class ExistingObject:
     """RFC 3339, as the Cloud API tells it."""
     why: str = ""
 
+    @property
+    def sentence(self) -> str:
+        """That it is in the way of a plan."""
+        if self.why:
+            return (
+                f"An apply that was cut off made {self.name!r} (id {self.id}) as {self.address},"
+                f" and it is not in this stack's state: {self.why}."
+            )
+        return (
+            f"{self.address} would create {self.name!r}, which exists already (id {self.id}) and is"
+            " not in this stack's state."
+        )
+
 
 @dataclass(frozen=True, kw_only=True)
 class SavedPlan:
@@ -351,6 +364,21 @@ class PlanResult:
     """Address to id: what an earlier apply that was cut off had made, taken into the state now."""
     story: list[str] = field(default_factory=list)
     """What was found out about such an apply, a sentence each."""
+
+    @property
+    def question(self) -> str:
+        """What is in the way of the plan, a sentence for each object; empty when nothing is."""
+        return " ".join(found.sentence for found in self.existing)
+
+    @property
+    def remedy(self) -> str:
+        """What a person does about it."""
+        if any(found.why for found in self.existing):
+            return (
+                "Remove it, or put back what the configuration had for it; then have the run look"
+                " again: `tprov recheck`, or `tprov replan`."
+            )
+        return "Choose another name, remove it, or import it into the state."
 
 
 # --- evaluate_policy -------------------------------------------------------------------------

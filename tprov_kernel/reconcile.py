@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -24,12 +24,30 @@ CLOCK_SLACK = 60.0
 API_KEY = "temporalcloud_apikey"
 NOT_IMPORTABLE = "its token is lost: revoke the key, a new one is made then"
 
+UNDATED = "the Cloud API does not tell when it was made: import it if it is yours"
+
+Finder = Callable[[CloudClient, str], Awaitable[CloudObject | None]]
+
 _NAMED_BY = {
     "temporalcloud_namespace": "name",
     "temporalcloud_user": "email",
     "temporalcloud_service_account": "name",
+    "temporalcloud_group": "name",
+    "temporalcloud_nexus_endpoint": "name",
+    "temporalcloud_account_audit_log_sink": "sink_name",
     API_KEY: "display_name",
 }
+"""The attribute that names an object of each kind that is one of its own, and has a name."""
+
+_FOUND_BY: Mapping[str, Finder] = {
+    "temporalcloud_namespace": CloudClient.find_namespace,
+    "temporalcloud_user": CloudClient.find_user,
+    "temporalcloud_service_account": CloudClient.find_service_account,
+    "temporalcloud_group": CloudClient.find_group,
+    "temporalcloud_nexus_endpoint": CloudClient.find_nexus_endpoint,
+    "temporalcloud_account_audit_log_sink": CloudClient.find_audit_log_sink,
+}
+"""Kinds of which only one may have a name; each is imported by the id that is found."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,23 +130,13 @@ async def look_up(
     """
     existing, absent = [], []
     for address, (kind, name) in creates.items():
-        found = await _find(kind, name, cloud)
+        find = _FOUND_BY.get(kind)
+        found = await find(cloud, name) if find else None
         if found is None:
             absent.append(address)
         else:
             existing.append(_existing(address, kind, name, found))
     return existing, absent
-
-
-async def _find(kind: str, name: str, cloud: CloudClient) -> CloudObject | None:
-    match kind:
-        case "temporalcloud_namespace":
-            return await cloud.find_namespace(name)
-        case "temporalcloud_user":
-            return await cloud.find_user(name)
-        case "temporalcloud_service_account":
-            return await cloud.find_service_account(name)
-    return None
 
 
 async def left_behind(
@@ -156,7 +164,7 @@ async def left_behind(
             if is_ours(found, attempt):
                 ours[found.id] = found
             elif attempt.plan == plan:
-                open_questions[found.id] = found
+                open_questions[found.id] = replace(found, why="" if found.created else UNDATED)
         for address, (kind, name) in keys.items():
             for key in await cloud.find_api_keys(name):
                 found = _existing(address, kind, name, key)

@@ -56,12 +56,17 @@ _REMEDIES = (
         " again.",
     ),
     (
+        "Required plugins are not installed",
+        "Put the provider back: `tprov setup` does it. Then recheck, or start again.",
+    ),
+    (
         _STATE,
         "Put the state's backup in its place: terraform.tfstate.backup lies beside it.",
     ),
 )
 """What Terraform says, and what to do about it here."""
 
+CORRECT = "Correct the configuration, then start again."
 DOCTOR = "Run `tprov doctor`: it says whether this Terraform works."
 
 
@@ -183,7 +188,7 @@ def failure(what: str, found: Sequence[Diagnostic], completed: Completed) -> Tpr
     for words, remedy in _REMEDIES:
         if words in said:
             return ConfigurationError(message, remedy=remedy)
-    return ConfigurationError(message, remedy="Correct the configuration, then start again.")
+    return ConfigurationError(message, remedy=CORRECT)
 
 
 def applied(events: Sequence[Event]) -> ApplyResult:

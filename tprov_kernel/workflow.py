@@ -45,7 +45,6 @@ with workflow.unsafe.imports_passed_through():
         Carried,
         Decision,
         DecisionInput,
-        ExistingObject,
         InitJob,
         InitResult,
         InterruptInput,
@@ -82,6 +81,9 @@ RETRY = RetryPolicy(
 """Retried until it works or says that trying again is pointless; each attempt shows."""
 NEVER = RetryPolicy(maximum_attempts=1)
 """An apply: a second attempt could create things twice."""
+
+MENDABLE = "what-can-be-mended-waits"
+"""Patch: before it, a run ended of what a later one waits for."""
 
 MAX_APPLIES = 5
 """Applies per run: the first one, and what recovery finds to be left to do."""
@@ -121,6 +123,7 @@ class ProvisionInfraWorkflow:
         self._replan: ReplanInput | None = None
         self._broken = False
         self._applying: workflow.ActivityHandle[ApplyResult] | None = None
+        self._has_applied = False
         self._interrupts = 0
         self._stopped_by = ""
         self._done = carried.done or ApplyResult(added=0, changed=0, destroyed=0)
@@ -201,12 +204,24 @@ class ProvisionInfraWorkflow:
         self._set_status(Status.INITIALIZED)
 
     async def _make_plan(self) -> PlanResult:
-        await self._step(Status.PLANNING)
-        plan = self._plan = await self._plan_until_mended()
-        self._set_status(Status.PLANNED)
-        if plan.existing:
-            raise _already_exists(plan.existing[0])
-        return plan
+        """Plan; what is in the way of it is a person's question where a decision would be lost.
+
+        So is what an apply that was cut off has made, and has no place any more.
+        """
+        while True:
+            await self._step(Status.PLANNING)
+            plan = self._plan = await self._plan_until_mended()
+            self._set_status(Status.PLANNED)
+            if not plan.existing:
+                return plan
+            in_the_way = ApplicationError(
+                plan.question, plan.remedy, type="AlreadyExists", non_retryable=True
+            )
+            asks = self._is_late or any(found.why for found in plan.existing)
+            if not asks or not workflow.patched(MENDABLE):
+                raise in_the_way
+            await self._repaired(in_the_way)
+            self._take_replan()
 
     async def _plan_until_mended(self) -> PlanResult:
         while True:
@@ -251,7 +266,18 @@ class ProvisionInfraWorkflow:
         # What was planned anew can be put right again: the review before it must not be lost.
         mendable = _FOR_A_PERSON | (_OF_A_REPLAN if self._reviews else frozenset())
         if _type(error) not in mendable:
-            raise error
+            late = self._is_late and _type(error) in _OF_A_REPLAN | _OF_A_WORKER
+            if not late or not workflow.patched(MENDABLE):
+                raise error
+        await self._repaired(error)
+
+    @property
+    def _is_late(self) -> bool:
+        """Whether there is a decision, or something that was begun, that must not be lost."""
+        return self._has_applied or self._reviews > 0
+
+    async def _repaired(self, error: ActivityError | ApplicationError) -> None:
+        """Wait until somebody says that it is mended; in the end the run fails of it."""
         self._broken = True
         patience = timedelta(seconds=self._request.approval_expires)
         try:
@@ -384,9 +410,18 @@ class ProvisionInfraWorkflow:
             What was done, in words; or the plan of what is left to do, or of the world as it is
             now, when that is no longer what was judged.
         """
-        outcome = await self._apply_once(judged)
-        if isinstance(outcome, ApplyResult):
-            return _summary(self._done.plus(outcome))
+        while True:
+            outcome = await self._apply_once(judged)
+            if isinstance(outcome, ApplyResult):
+                return _summary(self._done.plus(outcome))
+            if self._interrupts or _type(outcome) not in _NOTHING_DONE:
+                break
+            # It could not begin: once that is mended it may, as it was decided.
+            if not workflow.patched(MENDABLE):
+                raise outcome
+            await self._repaired(outcome)
+            if self._take_replan():
+                return await self._make_plan()
         if _type(outcome) == "ReviewOutdated":
             return await self._what_is_left(judged.plan)
         found = await self._recover(judged.plan)
@@ -408,13 +443,15 @@ class ProvisionInfraWorkflow:
 
     async def _what_is_left(self, before: PlanResult) -> str | PlanResult:
         """Plan what remains of a plan; in words what was done when nothing does."""
+        snapshot = self._request.snapshot.digest
         plan = await self._make_plan()
-        self._done = self._done.plus(done_between(before, plan))
+        if self._request.snapshot.digest == snapshot:  # of another one it would tell nothing
+            self._done = self._done.plus(done_between(before, plan))
         return plan if plan.has_changes else _summary(self._done)
 
     async def _apply_once(self, judged: Judged) -> ApplyResult | ActivityError:
         """Apply; an error that may have left something behind is returned, not raised."""
-        self._interrupts = 0
+        self._interrupts, self._has_applied = 0, True
         destroys = self._request.action == "destroy"
         await self._step(Status.DESTROYING if destroys else Status.APPLYING)
         job = self._job(
@@ -439,8 +476,7 @@ class ProvisionInfraWorkflow:
             if workflow.cancellation_reason() is not None:
                 await self._look_once_more(judged.plan)
                 raise CancelledError("The run was cancelled in the middle of an apply.") from error
-            stopped = bool(self._interrupts)
-            if _type(error) in _NOTHING_DONE or (is_cancelled_exception(error) and not stopped):
+            if is_cancelled_exception(error) and not self._interrupts:
                 raise
             return error
         finally:
@@ -459,7 +495,12 @@ class ProvisionInfraWorkflow:
         while True:
             await self._step(Status.RECOVERING)
             job = self._job(RecoverJob, plan=plan.plan, absent=plan.absent)
-            found = await self._activity("recover_apply", job, RecoverResult)
+            try:
+                found = await self._activity("recover_apply", job, RecoverResult)
+            except ActivityError as error:
+                await self._wait_for_repair(error)
+                self._take_replan()
+                continue
             if not found.foreign:
                 return found
             self._set_status(Status.OUTCOME_UNKNOWN)
@@ -715,7 +756,7 @@ class ProvisionInfraWorkflow:
 
 
 _NOTHING_DONE = frozenset(
-    {"SealBroken", "ToolError", "StackBusy", "StillAtWork", "KeyMissing", "KeyRejected"}
+    {"NotBegun", "SealBroken", "ToolError", "StackBusy", "StillAtWork", "KeyMissing", "KeyRejected"}
 )
 """Errors of the apply step that come before Terraform was started."""
 
@@ -726,21 +767,8 @@ _FOR_A_PERSON = frozenset({"PolicyError", "TooLarge", "OutcomeUnknown"})
 _OF_A_REPLAN = frozenset({"ConfigurationError", "SealBroken"})
 """Errors that end a run at its beginning, and are for a person to mend once somebody was asked."""
 
-
-def _already_exists(found: ExistingObject) -> ApplicationError:
-    if found.why:
-        message = (
-            f"An apply that was cut off made {found.name!r} (id {found.id}) as {found.address}, and"
-            f" it is not in this stack's state: {found.why}."
-        )
-        remedy = "Remove it, then start again."
-    else:
-        message = (
-            f"{found.address} would create {found.name!r}, which exists already"
-            f" (id {found.id}) and is not in this stack's state."
-        )
-        remedy = "Choose another name, remove it, or import it into the state."
-    return ApplicationError(message, remedy, type="AlreadyExists", non_retryable=True)
+_OF_A_WORKER = frozenset({"KeyMissing", "KeyRejected"})
+"""The same of errors that another worker, or this one started anew, does not have."""
 
 
 def _refused(why: str) -> ApplicationError:

@@ -166,6 +166,9 @@ def _review(item: Reviewed) -> Iterator[str]:
     if review.supersedes:
         yield f"in place of review {_digest(review.supersedes)}, from which differs"
         yield from (f"  {_text(words)}" for words in review.differs or ["nothing that is shown"])
+    elif review.differs:
+        yield "asked because"
+        yield from (f"  {_text(words)}" for words in review.differs)
 
 
 def _proof(matches: bool | None) -> str:

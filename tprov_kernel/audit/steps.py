@@ -26,10 +26,12 @@ from tprov_kernel.messages import (
 
 _NOT_BEGUN = frozenset(
     {
+        "NotBegun",
         "ReviewOutdated",
         "SealBroken",
         "ToolError",
         "StackBusy",
+        "StillAtWork",
         "KeyMissing",
         "KeyRejected",
         "PolicyError",

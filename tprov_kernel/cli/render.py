@@ -194,7 +194,8 @@ def _question(view: RunView) -> list[RenderableType]:
     else:
         parts.append(Text("It waits for a decision. Decide with"))
     if review is not None and review.differs:
-        parts.insert(-1, Text(f"What differs from review {short_digest(review.supersedes)}:"))
+        former = f" from review {short_digest(review.supersedes)}" if review.supersedes else ""
+        parts.insert(-1, Text(f"What differs{former}:"))
         parts[-1:-1] = [Text(f"  {clean(words)}") for words in review.differs]
         parts.insert(-1, "")
     parts.append(Text(f'  tprov approve {view.stack} --reason "..."', style="bold"))

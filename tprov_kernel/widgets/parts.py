@@ -218,7 +218,7 @@ def may_be_interrupted(view: RunView, now: datetime) -> bool:
 
 def again_text(view: RunView, moved: str, now: datetime, ink: Ink) -> str:
     """What has to be mended, and what moved on since it was planned; with what can be done."""
-    said = _to_mend(view.repair, now, ink) if view.repair else ""
+    said = _to_mend(view.repair, view.status, now, ink) if view.repair else ""
     if keeps_failing(view) is not None:
         said += "<div>Temporal goes on trying by itself. Once it is mended you need not wait.</div>"
     if may_be_interrupted(view, now):
@@ -236,12 +236,14 @@ _TO_MEND: dict[StepName, str] = {
     "policy": "The plan could not be judged; somebody has to mend that.",
     "apply": "Somebody has to settle what the apply has left behind.",
 }
+_CANNOT_BEGIN = "The apply cannot begin; somebody has to mend that. What was decided stands."
 
 
-def _to_mend(repair: Repair, now: datetime, ink: Ink) -> str:
+def _to_mend(repair: Repair, status: Status, now: datetime, ink: Ink) -> str:
     remedy = f"<div{ink('gap')}>{prose(repair.remedy, ink('code'))}</div>" if repair.remedy else ""
     left = duration(between(now, repair.until))
     lead = _TO_MEND.get(repair.step, "Somebody has to mend something.")
+    lead = _CANNOT_BEGIN if status in (Status.APPLYING, Status.DESTROYING) else lead
     return (
         f"<div{ink('title gap')}>{lead}</div>"
         f"<pre{ink('pre wrap bad gap')}>{esc(repair.failure)}</pre>{remedy}"
@@ -267,7 +269,7 @@ def review_text(view: RunView, now: datetime, ink: Ink) -> str:
 def _differs(review: Review, ink: Ink) -> str:
     """What is not as in the review before: whoever read that one need not read all again."""
     if not review.supersedes:
-        return ""
+        return "".join(f"<div{ink('gap')}>{prose(w, ink('code'))}</div>" for w in review.differs)
     former = f"<span{ink('code')}>{esc(short_digest(review.supersedes))}</span>"
     if not review.differs:
         said = f"Supersedes review {former}; nothing that is shown differs."
