@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import functools
 import json
+import time
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator
 from dataclasses import dataclass, field, replace
@@ -146,6 +147,8 @@ class Activities:
         key_ring: Opens snapshots and plans, seals plans.
         guard: Owns every program that a step starts.
         policy_timeout: Seconds in which the policies have to come to an end.
+        plan_quiet: Seconds without a word after which a Terraform that plans is ended, and tried
+            again. One that applies is not ended for being quiet: a person may interrupt it.
     """
 
     def __init__(
@@ -156,8 +159,10 @@ class Activities:
         key_ring: KeyRing,
         guard: Guard,
         policy_timeout: float = 30.0,
+        plan_quiet: float = 120.0,
     ) -> None:
         self._policy_timeout = policy_timeout
+        self._plan_quiet = plan_quiet
         self.settings = self._settings = settings
         self._tools = toolchain
         self._keys = key_ring
@@ -211,7 +216,7 @@ class Activities:
     @step
     async def terraform_plan(self, job: PlanJob) -> PlanResult:
         """Check key and endpoint, plan the snapshot, and ask the Cloud what exists already."""
-        async with self._beating(job), self._ready(job) as bench:
+        async with self._beating(job) as beat, self._ready(job) as bench:
             # Before it plans: one that is exchanged meanwhile is another one at the apply.
             tools_digest = await asyncio.to_thread(self._tools.digest)
             account = await self._preflight(bench)
@@ -220,7 +225,13 @@ class Activities:
             state = await bench.terraform.state()
             with _deleted_after(plan_file):
                 with bench.given.on_disk(bench.stack.config):
-                    planned = await bench.terraform.plan(plan_file, destroy=job.action == "destroy")
+                    planned = await bench.terraform.plan(
+                        plan_file,
+                        destroy=job.action == "destroy",
+                        on_event=_Progress(beat, total=0, scrub=self._scrub(bench)),
+                        quiet=self._plan_quiet,
+                    )
+                beat.silence()
                 content = plan_file.read_bytes()
                 shown = await bench.terraform.show(plan_file)
             plan, redacted = await self._remember(
@@ -294,6 +305,7 @@ class Activities:
         """After an apply of unknown outcome: read the journal, look up, tell what is ours."""
         # Taking the stack's lock proves that no Terraform of it is at work on this machine.
         async with self._beating(job) as beat, self._ready(job, patience=600, beat=beat) as bench:
+            beat.silence()
             mine = [a for a in self._applies(bench) if a.plan == job.plan.file_digest]
             if mine and mine[-1].code == 0:
                 return RecoverResult(
@@ -450,7 +462,7 @@ class Activities:
             return _Settled()
         await self._preflight(bench)
         ours, foreign = await reconcile.left_behind(attempts, in_state, self._cloud, plan=plan)
-        scrub = Scrubber(self._given_secrets(bench.terraform.directory, bench.given)).text
+        scrub = self._scrub(bench)
         held = "1 resource is" if len(in_state) == 1 else f"{len(in_state)} resources are"
         story = [f"{attempts[-1].ending}; {held} in the state."]
         if not (plan or ours or foreign):  # recovery has told it already, or there is no news
@@ -480,6 +492,10 @@ class Activities:
             return given
         state = await bench.terraform.show_state()
         return given | await asyncio.to_thread(secrets_of_state, state)
+
+    def _scrub(self, bench: _Bench) -> Callable[[str], str]:
+        """Takes out of a text what is known to be secret before there is a plan."""
+        return Scrubber(self._given_secrets(bench.terraform.directory, bench.given)).text
 
     def _given_secrets(self, directory: Path, given: Given) -> frozenset[str]:
         return secrets_given_in(directory, given, self.settings)
@@ -573,6 +589,15 @@ class Heartbeat:
         self.details = first
         self.interrupt = asyncio.Event()
         self.kill = asyncio.Event()
+        self._heard: float | None = None
+
+    def heard(self) -> None:
+        """Terraform said something, or is about to: how long it is silent is counted from now."""
+        self._heard = time.monotonic()
+
+    def silence(self) -> None:
+        """Nothing is to be heard of Terraform from now on."""
+        self._heard, self.details = None, None
 
     def note(self, details: object) -> None:
         """Send these details with the next beat."""
@@ -594,15 +619,25 @@ class Heartbeat:
             details = activity.cancellation_details()
             if details is not None and details.cancel_requested:
                 self.interrupt.set()
-            if self.interrupt.is_set() and not self.kill.is_set() and await _asked_twice():
-                self.kill.set()
+            # One whose heartbeats were lost goes on; nobody tells it of anything but the workflow.
+            if details is not None and not self.kill.is_set():
+                asked = await _times_asked()
+                if asked > 0:
+                    self.interrupt.set()
+                if asked > 1:
+                    self.kill.set()
             await asyncio.sleep(every)
 
     def _beat(self) -> None:
         if self.details is None:
             activity.heartbeat()
         else:
-            activity.heartbeat(self.details)
+            activity.heartbeat(self._with_silence(self.details))
+
+    def _with_silence(self, details: object) -> object:
+        if self._heard is None or not isinstance(details, ApplyProgress):
+            return details
+        return replace(details, silent=int(time.monotonic() - self._heard))
 
 
 _STILL_AT_WORK = ApplyProgress(done=0, total=0, current="waiting for the Terraform before to end")
@@ -611,22 +646,23 @@ _STILL_AT_WORK = ApplyProgress(done=0, total=0, current="waiting for the Terrafo
 _NOT_WANTED = ReviewOutdated("The run does not wait for this apply any more.")
 
 
-async def _asked_twice() -> bool:
-    """Whether a person who interrupted the apply has lost patience.
+async def _times_asked() -> int:
+    """How often a person has asked to stop the apply: the second time they have lost patience.
 
-    A cancel request tells an activity once; the second press is the workflow's to know.
+    A cancel request tells an activity once; what comes after is the workflow's to know. Nothing at
+    all is told to an attempt whose heartbeats were lost.
     """
     client, info = _client(), activity.info()
     if client is None or not info.workflow_id:
-        return False
+        return 0
     handle = client.get_workflow_handle(info.workflow_id, run_id=info.workflow_run_id)
     try:
         asked = await handle.query(
             "get_interrupts", result_type=int, rpc_timeout=timedelta(seconds=1)
         )
     except (RPCError, WorkflowQueryFailedError, WorkflowQueryRejectedError):
-        return False
-    return int(asked) > 1
+        return 0
+    return int(asked)
 
 
 async def _still_wanted() -> None:
@@ -669,8 +705,11 @@ class _Progress:
         self._scrub = scrub
         self._total = total
         self._done = 0
+        beat.heard()
+        beat.note(beat.details or ApplyProgress(done=0, total=total, current=""))
 
     def __call__(self, event: terraform.Event) -> None:
+        self._beat.heard()
         self._done += event.get("type") == "apply_complete"
         if words := self._scrub(terraform.progress_words(event)):
             self._beat.say(ApplyProgress(done=self._done, total=self._total, current=words))

@@ -48,6 +48,9 @@ from tprov_kernel.observe import RECOVERY, Repair, RunView, Span, StepName, Step
 STUCK_AFTER = 1.5
 """Seconds that a task may wait for a worker before people are told."""
 
+QUIET_AFTER = 15
+"""Seconds without a word from Terraform after which people are told; at work it speaks every 10."""
+
 _STEP_OF_ACTIVITY: dict[str, StepName] = {
     "terraform_init": "init",
     "terraform_plan": "plan",
@@ -466,15 +469,18 @@ class Fold:
         return in_vain
 
     async def _doing(self, activity: PendingActivityInfo) -> str:
-        if activity.activity_type.name != "terraform_apply":
-            return ""
         progress = await self._decode(activity.heartbeat_details.payloads, ApplyProgress)
         if progress is None:
             return ""
         if progress.total:
             done = 70 + 25 * progress.done // progress.total
             self._set(progress=max(self.view.progress, done))
-        return progress.current
+        if progress.silent < QUIET_AFTER:
+            return progress.current
+        silent = progress.silent
+        since = f"{silent} s" if silent < 120 else f"{silent // 60} min"
+        lead = f"{progress.current}; " if progress.current else ""
+        return f"{lead}no word from Terraform for {since}"
 
     # --- helpers -----------------------------------------------------------------------------
 

@@ -586,19 +586,21 @@ class ApplyResult:
 
 @dataclass(frozen=True, kw_only=True)
 class ApplyProgress:
-    """An apply's heartbeat: Terraform's own progress.
+    """A heartbeat of a plan, an apply or a recovery: Terraform's own progress.
 
     Attributes:
         done: Resources finished.
         total: Resources the plan acts on.
         current: What Terraform is doing: 'creating temporalcloud_namespace.this (3 s)'.
         pid: Terraform's process id on its worker.
+        silent: Seconds since Terraform's last word.
     """
 
     done: int
     total: int
     current: str
     pid: int = 0
+    silent: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -64,12 +64,14 @@ class _Output(asyncio.Protocol):
         self.on_line = on_line
         self.kept = bytearray()
         self.total = 0
+        self.heard = time.monotonic()
         self.partial = b""
         self.error: BaseException | None = None
         self.ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     def data_received(self, data: bytes) -> None:
         self.total += len(data)
+        self.heard = time.monotonic()
         self.kept += data
         if len(self.kept) > 2 * self.limit:
             del self.kept[: -self.limit]
@@ -201,6 +203,7 @@ async def run(
     stdin: bytes = b"",
     on_line: Callable[[str], None] | None = None,
     timeout: float | None = None,
+    quiet: float | None = None,
     interrupt: asyncio.Event | None = None,
     kill: asyncio.Event | None = None,
     on_cancel: Literal["interrupt", "leave"] = "leave",
@@ -224,6 +227,7 @@ async def run(
         on_line: Called on this loop with each line of stdout as it arrives, undecodable bytes
             replaced. Should it raise, it is called no more, and the error is raised at the end.
         timeout: Seconds after which the program is ended and a `ToolError` raised.
+        quiet: The same of seconds in which it wrote nothing to its stdout.
         interrupt: When set, SIGINT goes to the process itself, then it has `ending`'s grace.
         kill: When set during that grace, SIGKILL goes to the whole group at once.
         on_cancel: Whether cancelling interrupts it (and waits for its end) or leaves it alone.
@@ -233,7 +237,7 @@ async def run(
         max_output: How many bytes of each stream are kept, the last ones.
 
     Raises:
-        ToolError: It cannot be started, or did not end within `timeout`.
+        ToolError: It cannot be started, did not end within `timeout`, or hung.
     """
     running = _Running(max_output, on_line)
     outcome = await running.start(
@@ -241,9 +245,8 @@ async def run(
     )
     interrupted = asyncio.ensure_future(interrupt.wait()) if interrupt is not None else None
     try:
-        awaited = {outcome, interrupted} if interrupted else {outcome}
-        await asyncio.wait(awaited, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
-        late = not outcome.done() and not (interrupted and interrupted.done())
+        awaited: set[asyncio.Future[Any]] = {outcome, interrupted} if interrupted else {outcome}
+        late = await _too_late(awaited, running.stdout, timeout, quiet)
         if not outcome.done():
             running.child.end(ending.at_once)
             await _ended_or_killed(outcome, running.child, kill)
@@ -258,10 +261,33 @@ async def run(
             interrupted.cancel()
     if late:
         raise ToolError(
-            f"{Path(argv[0]).name} did not end within {timeout:g} s and was ended.",
+            f"{Path(argv[0]).name} {late} and was ended.",
             remedy="Look whether it waits for a network or a disk that does not answer.",
         )
     return outcome.result()
+
+
+async def _too_late(
+    awaited: set[asyncio.Future[Any]],
+    stdout: _Output,
+    timeout: float | None,
+    quiet: float | None,
+) -> str:
+    """Wait for the first of some; say what it was too late for, empty when it was not."""
+    began = time.monotonic()
+    while True:
+        now = time.monotonic()
+        left = [began + timeout - now] if timeout is not None else []
+        left += [stdout.heard + quiet - now] if quiet is not None else []
+        wait = max(0.0, min(left)) if left else None
+        done, _ = await asyncio.wait(awaited, timeout=wait, return_when=asyncio.FIRST_COMPLETED)
+        if done:
+            return ""
+        now = time.monotonic()
+        if timeout is not None and now >= began + timeout:
+            return f"did not end within {timeout:g} s"
+        if quiet is not None and now >= stdout.heard + quiet:
+            return f"said nothing for {quiet:g} s"
 
 
 async def _ended_or_killed(

@@ -206,13 +206,15 @@ def applied(events: Sequence[Event]) -> ApplyResult:
 
 
 def progress_words(event: Event) -> str:
-    """What an apply's event says, for a person: 'creating temporalcloud_namespace.this (3 s)'."""
+    """What an event of a plan or an apply says: 'creating temporalcloud_namespace.this (3 s)'."""
     hook = event.get("hook")
     if not isinstance(hook, dict):
         return ""
     address = (hook.get("resource") or {}).get("addr", "")
     verb = _VERBS.get(str(hook.get("action", "")), "working on")
     match event.get("type"):
+        case "refresh_start":
+            return f"reading {address}"
         case "apply_start":
             return f"{verb} {address}"
         case "apply_progress":
@@ -324,16 +326,28 @@ class Terraform:
             raise self._failure("init", diagnostics(parse_events(done.stdout)), done)
 
     async def plan(
-        self, out: Path, *, destroy: bool, on_event: Callable[[Event], None] = lambda _: None
+        self,
+        out: Path,
+        *,
+        destroy: bool,
+        on_event: Callable[[Event], None] = lambda _: None,
+        quiet: float | None = None,
     ) -> Planned:
         """Plan into a file.
 
+        Args:
+            out: The file.
+            destroy: Whether to plan that nothing is left.
+            on_event: Called with each of Terraform's events as it arrives.
+            quiet: Seconds without a word after which it hangs, and is ended.
+
         Raises:
+            ToolError: It hung, or wrote no plan.
             ConfigurationError: The configuration, its variables or the provider refuse.
             TerraformFailed: Something that may pass.
         """
         args = plan_args(out, destroy=destroy)
-        done = await self._run(args, timeout=3600, on_line=_eventually(on_event))
+        done = await self._run(args, timeout=3600, quiet=quiet, on_line=_eventually(on_event))
         events = parse_events(done.stdout)
         found = diagnostics(events)
         undeclared = [d for d in found if "undeclared variable" in d.summary.lower()]
@@ -449,6 +463,7 @@ class Terraform:
         args: Sequence[str],
         *,
         timeout: float,
+        quiet: float | None = None,
         on_line: Callable[[str], None] | None = None,
     ) -> Completed:
         return await run(
@@ -457,6 +472,7 @@ class Terraform:
             cwd=self.directory,
             env=self.environment,
             timeout=timeout,
+            quiet=quiet,
             on_line=on_line,
             # Nobody waits for it any more, and the next attempt works in the same directory.
             on_cancel="interrupt",

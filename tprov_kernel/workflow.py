@@ -124,6 +124,7 @@ class ProvisionInfraWorkflow:
         self._broken = False
         self._applying: workflow.ActivityHandle[ApplyResult] | None = None
         self._has_applied = False
+        self._recovering = False
         self._interrupts = 0
         self._stopped_by = ""
         self._done = carried.done or ApplyResult(added=0, changed=0, destroyed=0)
@@ -495,10 +496,9 @@ class ProvisionInfraWorkflow:
         while True:
             await self._step(Status.RECOVERING)
             job = self._job(RecoverJob, plan=plan.plan, absent=plan.absent)
-            try:
-                found = await self._activity("recover_apply", job, RecoverResult)
-            except ActivityError as error:
-                await self._wait_for_repair(error)
+            found = await self._look(job)
+            if isinstance(found, ActivityError):
+                await self._wait_for_repair(found)
                 self._take_replan()
                 continue
             if not found.foreign:
@@ -511,6 +511,17 @@ class ProvisionInfraWorkflow:
             )
             if self._take_replan():
                 return found
+
+    async def _look(self, job: RecoverJob) -> RecoverResult | ActivityError:
+        self._recovering = True
+        try:
+            return await self._activity("recover_apply", job, RecoverResult)
+        except ActivityError as error:
+            if is_cancelled_exception(error):
+                raise
+            return error
+        finally:
+            self._recovering = False
 
     async def _look_once_more(self, plan: PlanResult) -> None:
         """Cancelled in the middle of an apply: take over what it had made, but do not insist.
@@ -692,7 +703,8 @@ class ProvisionInfraWorkflow:
         _, problem = read_input(given, InterruptInput)
         if problem:
             raise _refused(problem)
-        if self._applying is None:
+        # A Terraform whose heartbeats were lost may be at work while recovery waits for it.
+        if self._applying is None and not self._recovering:
             raise _refused(f"no apply is at work, the run is {self._status.words}.")
 
     def _objection(self, name: str, given: DecisionInput) -> str:

@@ -211,7 +211,10 @@ def may_be_interrupted(view: RunView, now: datetime) -> bool:
     With no worker there is nobody who could be told to, and it may be as dead as the worker.
     """
     step = view.step("apply")
-    works = step.state == "running" and view.status in (Status.APPLYING, Status.DESTROYING)
+    left = view.status is Status.RECOVERING and bool(step.doing)  # recovery waits for it to end
+    works = step.state == "running" and (
+        left or view.status in (Status.APPLYING, Status.DESTROYING)
+    )
     works = works and not needs_worker(view)
     return works and not view.closed and between(step.started, now) > LONG_APPLY
 
