@@ -121,6 +121,31 @@ def two_namespaces(place: Path) -> Path:
     return place
 
 
+async def test_what_was_done_is_told_although_the_rest_is_given_up(
+    platform: Platform, control: StandinControl, tmp_path: Path
+) -> None:
+    """One of two is made; what is asked about the other is planned anew without it."""
+    client, place = await platform.client(), two_namespaces(tmp_path / "two")
+    before = {n.id for n in await platform.cloud.list_namespaces()}
+
+    async def exists() -> bool:
+        return bool({n.id for n in await platform.cloud.list_namespaces()} - before)
+
+    async with platform.worker(client, task_queue="half") as settings:
+        await control.hold("CreateNamespace")
+        handle = await start(client, settings, platform, "half", place)
+        await appears(exists)
+        await runs.interrupt(handle, by="ada")
+        await until(client, handle, asks)
+        await control.mend()
+        assert held_objects(settings.stacks, "half") == NAMESPACE_ADDRESS
+        (place / "second.tf").unlink()
+        await runs.replan(client, handle, directory=place, key_ring=platform.keys)
+        result = await handle.result()
+        assert result.status == Status.APPLIED
+        assert result.summary == "1 added, 0 changed, 0 destroyed"
+
+
 @pytest.mark.parametrize("decision", ["approve", "deny"])
 async def test_what_remains_is_a_question_to_a_human(
     platform: Platform, control: StandinControl, tmp_path: Path, decision: str
@@ -232,6 +257,7 @@ async def test_a_killed_and_terminated_run_is_picked_up_by_the_next(
             again = await start(client, settings, platform, "next", NAMESPACE)
             view = await until(client, again, lambda v: v.closed)
         assert view.status == Status.NO_CHANGES
+        assert (await again.result()).summary.startswith("1 taken over, 0 to add")
         assert any("taken over" in sentence for sentence in view.story)
         assert "is ours, and is taken over" in to_markdown(await audit(client, again))
         await is_made_once(platform, "next")

@@ -156,7 +156,7 @@ class ProvisionInfraWorkflow:
         plan = waits.plan if waits else await self._make_plan()
         for _ in range(MAX_APPLIES):
             if not plan.has_changes:
-                return await self._end(Status.NO_CHANGES, plan.view.sentence)
+                return await self._nothing_left(plan)
             judged, waits = waits or await self._judge(plan), None
             if self._needs_a_human(judged, approved):
                 decided = await self._ask_until_decided(judged)
@@ -166,11 +166,10 @@ class ProvisionInfraWorkflow:
                     return await self._end(Status.REJECTED, self._decision.reason)
                 judged = approved = decided
             if not judged.plan.has_changes:
-                return await self._end(Status.NO_CHANGES, judged.plan.view.sentence)
+                return await self._nothing_left(judged.plan)
             outcome = await self._apply(judged)
             if isinstance(outcome, str):
-                destroys = self._request.action == "destroy"
-                return await self._end(Status.DESTROYED if destroys else Status.APPLIED, outcome)
+                return await self._done_with(outcome)
             plan = outcome
         raise ApplicationError(
             f"{MAX_APPLIES} applies did not get to the end of this plan.",
@@ -178,6 +177,18 @@ class ProvisionInfraWorkflow:
             type="OutcomeUnknown",
             non_retryable=True,
         )
+
+    async def _nothing_left(self, plan: PlanResult) -> RunResult:
+        """A plan that changes nothing; that may be because this run has done it all."""
+        done = self._done != ApplyResult(added=0, changed=0, destroyed=0)
+        if done and workflow.patched(MENDABLE):
+            return await self._done_with(_summary(self._done))
+        taken = f"{len(plan.adopted)} taken over, " if plan.adopted else ""
+        return await self._end(Status.NO_CHANGES, f"{taken}{plan.view.sentence}")
+
+    async def _done_with(self, summary: str) -> RunResult:
+        destroys = self._request.action == "destroy"
+        return await self._end(Status.DESTROYED if destroys else Status.APPLIED, summary)
 
     # --- init, plan, policy ------------------------------------------------------------------
 
