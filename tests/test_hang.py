@@ -18,7 +18,7 @@ from tprov_kernel.connect import build_worker
 from tprov_kernel.messages import Status
 from tprov_kernel.standin.control import StandinControl
 
-pytestmark = pytest.mark.timeout(150)
+pytestmark = pytest.mark.timeout(240)
 
 
 @pytest.fixture

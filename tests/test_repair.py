@@ -31,8 +31,8 @@ async def test_a_terraform_that_is_gone_when_it_is_to_apply(
     """The run says so and waits; put back, a recheck applies under the same approval."""
     terraform = SwappedTerraform(platform, tmp_path)
     client = await platform.client()
-    async with terraform.worker(platform, client, "gone") as settings:
-        handle = await start(client, settings, platform, "gone", ADMIN)
+    async with terraform.worker(platform, client, "tf-gone") as settings:
+        handle = await start(client, settings, platform, "tf-gone", ADMIN)
         await until(client, handle, asks)
         aside = terraform.path.rename(tmp_path / "aside")
         await runs.decide(handle, "approve", reason="as planned")
@@ -50,7 +50,7 @@ async def test_a_terraform_that_is_gone_when_it_is_to_apply(
         result = await handle.result()
         assert result.status == Status.APPLIED
         assert [d.outcome for d in result.decisions] == ["approved"]
-        assert held_objects(settings.stacks, "gone") == ["temporalcloud_user.admin"]
+        assert held_objects(settings.stacks, "tf-gone") == ["temporalcloud_user.admin"]
     told = await audit(client, handle)
     assert [a.outcome for a in told.applies] == ["refused", "refused", "applied"]
     assert len(told.plans) == 1, "nothing was done, so nothing had to be found out"
@@ -65,8 +65,8 @@ async def test_while_it_waits_another_configuration_may_take_its_place(
     mine = tmp_path / "mine"
     shutil.copytree(ADMIN, mine)
     client = await platform.client()
-    async with terraform.worker(platform, client, "gone-2") as settings:
-        handle = await start(client, settings, platform, "gone-2", mine)
+    async with terraform.worker(platform, client, "tf-gone-2") as settings:
+        handle = await start(client, settings, platform, "tf-gone-2", mine)
         review = (await until(client, handle, asks)).review
         aside = terraform.path.rename(tmp_path / "aside")
         await runs.decide(handle, "approve", reason="as planned")
@@ -79,7 +79,7 @@ async def test_while_it_waits_another_configuration_may_take_its_place(
         assert any("terraform_data.more" in words for words in view.review.differs)
         await runs.decide(handle, "deny", reason="")
         assert (await handle.result()).status == Status.REJECTED
-        assert held_objects(settings.stacks, "gone-2") == []
+        assert held_objects(settings.stacks, "tf-gone-2") == []
 
 
 @pytest.mark.parametrize("at_hand", ["another worker", "the same worker"])

@@ -621,7 +621,8 @@ class Heartbeat:
                 self.interrupt.set()
             # One whose heartbeats were lost goes on; nobody tells it of anything but the workflow.
             if details is not None and not self.kill.is_set():
-                asked = await _times_asked()
+                # Its own heartbeats must not wait for the answer; those that were lost may.
+                asked = await _times_asked(patience=1 if details.cancel_requested else 10)
                 if asked > 0:
                     self.interrupt.set()
                 if asked > 1:
@@ -646,7 +647,7 @@ _STILL_AT_WORK = ApplyProgress(done=0, total=0, current="waiting for the Terrafo
 _NOT_WANTED = ReviewOutdated("The run does not wait for this apply any more.")
 
 
-async def _times_asked() -> int:
+async def _times_asked(*, patience: float) -> int:
     """How often a person has asked to stop the apply: the second time they have lost patience.
 
     A cancel request tells an activity once; what comes after is the workflow's to know. Nothing at
@@ -658,7 +659,7 @@ async def _times_asked() -> int:
     handle = client.get_workflow_handle(info.workflow_id, run_id=info.workflow_run_id)
     try:
         asked = await handle.query(
-            "get_interrupts", result_type=int, rpc_timeout=timedelta(seconds=1)
+            "get_interrupts", result_type=int, rpc_timeout=timedelta(seconds=patience)
         )
     except (RPCError, WorkflowQueryFailedError, WorkflowQueryRejectedError):
         return 0
