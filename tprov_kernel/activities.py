@@ -614,19 +614,31 @@ class Heartbeat:
 
     async def run(self, *, every: float) -> None:
         """Beat every so many seconds, for ever."""
-        while True:
-            self._beat()
-            details = activity.cancellation_details()
-            if details is not None and details.cancel_requested:
-                self.interrupt.set()
-            # One whose heartbeats were lost goes on; nobody tells it of anything but the workflow.
-            if details is not None and not self.kill.is_set():
-                # Its own heartbeats must not wait for the answer; those that were lost may.
-                asked = await _times_asked(patience=1 if details.cancel_requested else 10)
-                if asked > 0:
+        listening: asyncio.Task[None] | None = None
+        try:
+            while True:
+                self._beat()
+                details = activity.cancellation_details()
+                if details is not None and details.cancel_requested:
                     self.interrupt.set()
-                if asked > 1:
-                    self.kill.set()
+                if details is not None and listening is None:
+                    listening = asyncio.create_task(self._listen(every))
+                await asyncio.sleep(every)
+        finally:
+            if listening is not None:
+                listening.cancel()
+
+    async def _listen(self, every: float) -> None:
+        """Once it was cancelled, or its heartbeats were lost, only the workflow tells it more.
+
+        A task of its own: on a busy machine an answer takes longer than a heartbeat may.
+        """
+        while not self.kill.is_set():
+            asked = await _times_asked()
+            if asked > 0:
+                self.interrupt.set()
+            if asked > 1:
+                self.kill.set()
             await asyncio.sleep(every)
 
     def _beat(self) -> None:
@@ -647,7 +659,7 @@ _STILL_AT_WORK = ApplyProgress(done=0, total=0, current="waiting for the Terrafo
 _NOT_WANTED = ReviewOutdated("The run does not wait for this apply any more.")
 
 
-async def _times_asked(*, patience: float) -> int:
+async def _times_asked() -> int:
     """How often a person has asked to stop the apply: the second time they have lost patience.
 
     A cancel request tells an activity once; what comes after is the workflow's to know. Nothing at
@@ -659,9 +671,9 @@ async def _times_asked(*, patience: float) -> int:
     handle = client.get_workflow_handle(info.workflow_id, run_id=info.workflow_run_id)
     try:
         asked = await handle.query(
-            "get_interrupts", result_type=int, rpc_timeout=timedelta(seconds=patience)
+            "get_interrupts", result_type=int, rpc_timeout=timedelta(seconds=10)
         )
-    except (RPCError, WorkflowQueryFailedError, WorkflowQueryRejectedError):
+    except (RPCError, TimeoutError, WorkflowQueryFailedError, WorkflowQueryRejectedError):
         return 0
     return int(asked)
 
