@@ -79,7 +79,7 @@ def tprov_lab(work: Path, environ: Mapping[str, str] | None = None) -> Iterator[
 
 def _told(process: subprocess.Popen[str], log: Path, work: Path) -> Lab:
     """Read its address, with the token, as a person does."""
-    until = time.monotonic() + 60
+    until = time.monotonic() + 150
     while True:
         found = re.search(r"(http://127\.0\.0\.1:\d+/)\S*token=(\w+)", log.read_text())
         if found and _answers(found[1]):
