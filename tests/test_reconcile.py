@@ -39,7 +39,7 @@ async def test_who_made_what(platform: Platform, made: CloudObject) -> None:
     at = datetime.fromisoformat(made.created).timestamp()
 
     async def look(*attempts: Attempt, held: str = "", plan: str = "p") -> tuple[int, int]:
-        ours, asked = await reconcile.left_behind(attempts, [held], platform.cloud, plan=plan)
+        ours, asked = await reconcile.left_behind(attempts, {held: ""}, platform.cloud, plan=plan)
         return len(ours), len(asked)
 
     assert await look(attempt(made.name, begun=at - 5)) == (1, 0)

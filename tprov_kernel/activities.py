@@ -13,7 +13,7 @@ import functools
 import json
 import time
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
@@ -77,7 +77,7 @@ from tprov_kernel.stacks import (
     StackDirectory,
     given_in,
     needs_network,
-    state_addresses,
+    state_ids,
     uses_provider,
 )
 from tprov_kernel.terraform import Terraform
@@ -201,7 +201,10 @@ class Activities:
                 return InitResult(done=False)
         patience = 0 if job.only_if_warm else 30
         try:
-            async with self._beating(job), self._ready(job, patience=patience) as bench:
+            async with (
+                self._beating(job) as beat,
+                self._ready(job, patience=patience, beat=beat) as bench,
+            ):
                 return InitResult(
                     done=True,
                     terraform_version=bench.terraform.tool.version,
@@ -216,7 +219,7 @@ class Activities:
     @step
     async def terraform_plan(self, job: PlanJob) -> PlanResult:
         """Check key and endpoint, plan the snapshot, and ask the Cloud what exists already."""
-        async with self._beating(job) as beat, self._ready(job) as bench:
+        async with self._beating(job) as beat, self._ready(job, beat=beat) as bench:
             # Before it plans: one that is exchanged meanwhile is another one at the apply.
             tools_digest = await asyncio.to_thread(self._tools.digest)
             account = await self._preflight(bench)
@@ -247,7 +250,12 @@ class Activities:
                     remedy="Split the configuration into several stacks.",
                 )
             creates = reconcile.planned_creates(plan)
-            existing, absent = await patiently(lambda: reconcile.look_up(creates, self._cloud))
+            replaced = reconcile.planned_replacements(plan)
+            existing, absent = await patiently(
+                lambda: reconcile.look_up(creates, self._cloud, replaced=replaced)
+            )
+            cut_off = [a for a in self._applies(bench) if a.code != 0]
+            existing = [reconcile.perhaps_ours(found, cut_off) for found in existing]
             known = {found.id for found in settled.foreign}
             # A destroy takes away what the state has; what it cannot take over does not hold it up.
             open_questions = settled.foreign if job.action == "provision" else []
@@ -312,13 +320,20 @@ class Activities:
                     finished=True, story=["The journal proves that Terraform finished this plan."]
                 )
             settled = await self._settle(bench, plan=job.plan.file_digest)
-            if not mine:
-                story = ["The apply had not begun on this machine.", *settled.story]
-            else:
-                nothing = f"{mine[-1].ending}; the state lacks nothing that it was to create."
-                story = settled.story or [nothing]
+            story = settled.story if mine else ["The apply had not begun on this machine."]
+            in_state = state_ids(await bench.terraform.state())
+            unknowable = [
+                f"{address} ({kind})"
+                for apply in mine
+                for address, kind in apply.unknowable(in_state).items()
+                if f"{address} ({kind})" not in job.looked_after
+            ]
             return RecoverResult(
-                finished=False, adopt=settled.adopted, foreign=settled.foreign, story=story
+                finished=False,
+                adopt=settled.adopted,
+                foreign=settled.foreign,
+                unknowable=unknowable,
+                story=story,
             )
 
     @activity.defn
@@ -358,12 +373,11 @@ class Activities:
         self, job: ApplyJob, beat: Heartbeat
     ) -> tuple[terraform.Applied, Redacted]:
         """Apply what was reviewed; whatever Terraform makes of it is a result."""
-        async with self._ready(job, patience=600) as bench:
+        async with self._ready(job, patience=600, beat=beat) as bench:
             content = await self._what_was_reviewed(job, bench)
             shown, redacted = await self._recall(job, job.plan, bench=bench)
             await patiently(lambda: self._preflight(bench), tell=beat.say_words)
-            creates = reconcile.planned_creates(json.loads(shown))
-            wanted = {a: named for a, named in creates.items() if a in job.absent}
+            wanted = await self._still_absent(job, json.loads(shown), beat)
             sealed = self._keys.seal(json.dumps(wanted).encode(), kind="journal")
             await _still_wanted()
             plan_file = bench.stack.path / "tfplan"
@@ -381,8 +395,43 @@ class Activities:
                     ),
                 )
                 code = ended.completed.returncode
-                bench.stack.record("apply_ended", plan=job.plan.file_digest, code=code)
+                bench.stack.record(
+                    "apply_ended",
+                    plan=job.plan.file_digest,
+                    code=code,
+                    refused=terraform.refused(ended.events),
+                    doubtful=terraform.doubtful(ended.events),
+                )
                 return ended, redacted
+
+    async def _still_absent(
+        self, job: ApplyJob, plan: Mapping[str, Any], beat: Heartbeat
+    ) -> dict[str, list[str]]:
+        """What an apply is to create, for the journal: what is there by now is not made by it.
+
+        Returns:
+            Address to type, name and the id of what it replaces; the name is empty where nobody
+            can tell that it is absent.
+
+        Raises:
+            ReviewOutdated: Something exists that was absent when it was planned.
+        """
+        creates = reconcile.planned_creates(plan)
+        replaced = reconcile.planned_replacements(plan)
+        known = {a: named for a, named in creates.items() if a in job.absent}
+        existing, absent = await patiently(
+            lambda: reconcile.look_up(known, self._cloud, replaced=replaced), tell=beat.say_words
+        )
+        if existing:
+            listed = ", ".join(f"{found.address} (id {found.id})" for found in existing)
+            raise ReviewOutdated(
+                f"What the plan creates exists by now, and this run has not made it: {listed}.",
+                remedy="It is planned anew; what is in the way is asked about.",
+            )
+        return {
+            address: [kind, name if address in absent else "", replaced.get(address, "")]
+            for address, (kind, name) in creates.items()
+        }
 
     async def _what_was_reviewed(self, job: ApplyJob, bench: _Bench) -> bytes:
         """The saved plan file, if it and the world are still what was reviewed."""
@@ -456,15 +505,17 @@ class Activities:
 
         Nothing is changed at the Cloud. The same before a first plan and after a crash.
         """
-        in_state = state_addresses(await bench.terraform.state())
-        attempts = [a for a in self._applies(bench) if a.code != 0 and set(a.wanted) - {*in_state}]
+        in_state = state_ids(await bench.terraform.state())
+        attempts = [a for a in self._applies(bench) if a.code != 0 and a.missing(in_state)]
         if not attempts:
-            return _Settled()
+            ended = [a.ending for a in self._applies(bench) if a.plan == plan]
+            return _Settled(story=[f"{ended[-1]}; {_COMPLETE}"] if ended else [])
         await self._preflight(bench)
         ours, foreign = await reconcile.left_behind(attempts, in_state, self._cloud, plan=plan)
         scrub = self._scrub(bench)
         held = "1 resource is" if len(in_state) == 1 else f"{len(in_state)} resources are"
-        story = [f"{attempts[-1].ending}; {held} in the state."]
+        missing = ", ".join(attempts[-1].missing(in_state))
+        story = [f"{attempts[-1].ending}; {held} in the state, which lacks {missing}."]
         if not (plan or ours or foreign):  # recovery has told it already, or there is no news
             return _Settled()
         adopted: dict[str, str] = {}
@@ -652,6 +703,8 @@ class Heartbeat:
             return details
         return replace(details, silent=int(time.monotonic() - self._heard))
 
+
+_COMPLETE = "everything that it was to create is in the state."
 
 _STILL_AT_WORK = ApplyProgress(done=0, total=0, current="waiting for the Terraform before to end")
 

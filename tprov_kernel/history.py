@@ -339,7 +339,7 @@ class Fold:
                 found = await self._decode(payloads, RecoverResult)
                 if found is not None:
                     self._set(story=(*self.view.story, *found.story))
-                    if found.foreign:  # the run waits for somebody to settle it
+                    if found.question:  # the run waits for somebody to settle it
                         words, self._remedy = f"{found.question} {found.remedy}", found.remedy
                         self._step("apply", state="failed", ended=at, failure=words, remedy="")
 

@@ -290,6 +290,9 @@ class PlanView:
         return f"{self.imports} to import, {words}" if self.imports else words
 
 
+IMPORT = "import it into the state (`tprov env STACK` gives a terminal its Terraform)"
+
+
 @dataclass(frozen=True, kw_only=True)
 class ExistingObject:
     """Something at the Cloud that the plan wants to create and that exists already.
@@ -304,6 +307,8 @@ class ExistingObject:
     created: str = ""
     """RFC 3339, as the Cloud API tells it."""
     why: str = ""
+    perhaps: bool = False
+    """Whether an apply that was cut off may have made it: its name was not known before that."""
 
     @property
     def sentence(self) -> str:
@@ -313,10 +318,11 @@ class ExistingObject:
                 f"An apply that was cut off made {self.name!r} (id {self.id}) as {self.address},"
                 f" and it is not in this stack's state: {self.why}."
             )
-        return (
+        said = (
             f"{self.address} would create {self.name!r}, which exists already (id {self.id}) and is"
             " not in this stack's state."
         )
+        return said + " An apply of this stack that was cut off may have made it." * self.perhaps
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -378,7 +384,7 @@ class PlanResult:
                 "Remove it, or put back what the configuration had for it; then have the run look"
                 " again: `tprov recheck`, or `tprov replan`."
             )
-        return "Choose another name, remove it, or import it into the state."
+        return f"Choose another name, remove it, or {IMPORT}."
 
 
 # --- evaluate_policy -------------------------------------------------------------------------
@@ -624,6 +630,8 @@ class RecoverJob(Job):
 
     plan: SavedPlan
     absent: list[str]
+    looked_after: list[str] = field(default_factory=list)
+    """Addresses that a person has looked after: what the state lacks of these is made again."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -634,17 +642,33 @@ class RecoverResult:
         finished: The journal proves that Terraform finished this very plan successfully.
         adopt: Address to id: existed, was missing in the state, is ours, and is in it now.
         foreign: Exists, is missing in the state, and cannot be proven ours: a human's question.
+        unknowable: Addresses that the apply may have made, and of which the Cloud API cannot be
+            asked: a human's question, too.
         story: What was done, a sentence each, for card and audit.
     """
 
     finished: bool
     adopt: dict[str, str] = field(default_factory=dict)
     foreign: list[ExistingObject] = field(default_factory=list)
+    unknowable: list[str] = field(default_factory=list)
     story: list[str] = field(default_factory=list)
 
     @property
     def question(self) -> str:
         """What a person has to settle, listing the objects; empty when nothing is open."""
+        return " ".join(filter(None, [self._what_exists, self._what_may_exist]))
+
+    @property
+    def _what_may_exist(self) -> str:
+        if not self.unknowable:
+            return ""
+        return (
+            "An apply that was cut off may have made these, which are not in the state, and which"
+            f" cannot be looked up by a name: {', '.join(self.unknowable)}."
+        )
+
+    @property
+    def _what_exists(self) -> str:
         if not self.foreign:
             return ""
         listed = "; ".join(
@@ -659,10 +683,12 @@ class RecoverResult:
     @property
     def remedy(self) -> str:
         """What the person does about it."""
-        return (
-            "Remove each of them, or import it into the state; then have the run look again:"
-            " `tprov recheck`."
-        )
+        if not self.foreign:
+            return (
+                f"Look whether they are there; where one is, {IMPORT}. `tprov recheck` then makes"
+                " what is not in it."
+            )
+        return f"Remove each of them, or {IMPORT}; then have the run look again: `tprov recheck`."
 
 
 # --- the result ------------------------------------------------------------------------------

@@ -1,16 +1,18 @@
 """What exists, what is ours, what remains: the same code before a first plan and after a crash.
 
-*Ours* means: the look-up before the review recorded it as absent, and it was created since the
-apply began and before it had ended. Anything else that exists is a question to a human; so is an
-API key, which cannot be imported: its token was in the one answer that got lost.
+*Ours* means: the look-up before the review recorded it as absent, so did the one just before the
+apply began, it was created since then and before the apply had ended, and Terraform was not told
+that it exists already. Anything else that exists is a question to a human. So is an API key, which
+cannot be imported: its token was in the one answer that got lost. And so is whatever the Cloud API
+cannot be asked for by a name, where the apply may have made it.
 """
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
@@ -25,6 +27,8 @@ API_KEY = "temporalcloud_apikey"
 NOT_IMPORTABLE = "its token is lost: revoke the key, a new one is made then"
 
 UNDATED = "the Cloud API does not tell when it was made: import it if it is yours"
+
+OCCUPIED = "in the state is what it was to replace: remove it, it is made anew then"
 
 Finder = Callable[[CloudClient, str], Awaitable[CloudObject | None]]
 
@@ -49,6 +53,17 @@ _FOUND_BY: Mapping[str, Finder] = {
 }
 """Kinds of which only one may have a name; each is imported by the id that is found."""
 
+_ONLY_IN_THE_STATE = frozenset(
+    {
+        "terraform.io/builtin/terraform",
+        *(f"registry.terraform.io/hashicorp/{name}" for name in ("null", "random", "time", "tls")),
+    }
+)
+"""Providers whose objects exist nowhere but in the state: none can be left behind."""
+
+Named = tuple[str, str]
+"""Type and name; the name is empty where a kind has none, or where it was not known in time."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Attempt:
@@ -59,14 +74,38 @@ class Attempt:
         begun: When it was begun, seconds since the epoch.
         ended: When no Terraform of it was at work any more; None while that is not known.
         code: Terraform's exit code, negative for a signal; None where nobody lived to tell.
-        wanted: Address to (type, name): what it was to create, and the look-up found absent.
+        wanted: What it was to create: address to type and name. Without a name, nobody has looked
+            whether it was absent.
+        replaced: Address to the id of the object in whose place one was to be created.
+        refused: Addresses of which Terraform was told that the object exists already.
+        doubtful: Addresses that were begun, and whose end was not told; None where nobody lived
+            to tell.
     """
 
     plan: str
     begun: float
     ended: float | None
     code: int | None
-    wanted: Mapping[str, tuple[str, str]]
+    wanted: Mapping[str, Named]
+    replaced: Mapping[str, str] = field(default_factory=dict)
+    refused: frozenset[str] = frozenset()
+    doubtful: frozenset[str] | None = None
+
+    def missing(self, in_state: Mapping[str, str]) -> dict[str, Named]:
+        """What it was to create, and the state lacks: what holds its predecessor lacks it too."""
+        return {
+            address: named
+            for address, named in self.wanted.items()
+            if in_state.get(address) in (None, self.replaced.get(address))
+        }
+
+    def unknowable(self, in_state: Mapping[str, str]) -> dict[str, str]:
+        """What it may have made, and nobody can be asked for: address to type."""
+        return {
+            address: kind
+            for address, (kind, _) in self.missing(in_state).items()
+            if kind not in _NAMED_BY and (self.doubtful is None or address in self.doubtful)
+        }
 
     @property
     def ending(self) -> str:
@@ -99,40 +138,70 @@ def applies(journal: Sequence[JournalEntry], unseal: Callable[[str], bytes]) -> 
             )
         elif entry.event == "apply_ended" and found:
             when = float(entry.fields.get("ended", entry.at))
-            found[-1] = replace(found[-1], ended=when, code=entry.fields.get("code"))
+            doubtful = entry.fields.get("doubtful")
+            found[-1] = replace(
+                found[-1],
+                ended=when,
+                code=entry.fields.get("code"),
+                refused=frozenset(entry.fields.get("refused", ())),
+                doubtful=None if doubtful is None else frozenset(doubtful),
+            )
     for number, text in enumerate(sealed):
         if text and found[number].code != 0:
             wanted = json.loads(unseal(text))
-            pairs = {address: (kind, name) for address, (kind, name) in wanted.items()}
-            found[number] = replace(found[number], wanted=pairs)
+            found[number] = replace(
+                found[number],
+                wanted={address: (kind, name) for address, (kind, name, *_) in wanted.items()},
+                replaced={a: rest[0] for a, (_, _, *rest) in wanted.items() if rest and rest[0]},
+            )
     return found
 
 
-def planned_creates(plan: Mapping[str, Any]) -> dict[str, tuple[str, str]]:
-    """What a plan creates and the Cloud can be asked for: address to (type, name or e-mail)."""
+def planned_creates(plan: Mapping[str, Any]) -> dict[str, Named]:
+    """What a plan creates, also in the place of something else: address to type and name."""
     found = {}
     for change in plan.get("resource_changes", []):
-        after = change["change"].get("after") or {}
-        name = after.get(_NAMED_BY.get(change["type"], ""))
-        if change["change"]["actions"] == ["create"] and isinstance(name, str):
-            found[change["address"]] = (change["type"], name)
+        if "create" not in change["change"]["actions"]:
+            continue
+        if change.get("provider_name") in _ONLY_IN_THE_STATE:
+            continue
+        name = (change["change"].get("after") or {}).get(_NAMED_BY.get(change["type"], ""))
+        found[change["address"]] = (change["type"], name if isinstance(name, str) else "")
+    return found
+
+
+def planned_replacements(plan: Mapping[str, Any]) -> dict[str, str]:
+    """What a plan creates in the place of something else: address to the id of that."""
+    found = {}
+    for change in plan.get("resource_changes", []):
+        if {"create", "delete"} <= {*change["change"]["actions"]}:
+            id = (change["change"].get("before") or {}).get("id")
+            found[change["address"]] = id if isinstance(id, str) else ""
     return found
 
 
 async def look_up(
-    creates: Mapping[str, tuple[str, str]], cloud: CloudClient
+    creates: Mapping[str, Named], cloud: CloudClient, *, replaced: Mapping[str, str] | None = None
 ) -> tuple[list[ExistingObject], list[str]]:
     """Ask the Cloud API for what is to be created under a name that only one object may have.
 
+    Args:
+        creates: Address to type and name.
+        cloud: Where to look.
+        replaced: Address to the id of what goes first: that one is not in the way.
+
     Returns:
-        What exists already, and the addresses of what does not; API keys, whose names are free to
-        repeat, are always among the latter.
+        What exists already, and the addresses of what provably does not; API keys, whose names are
+        free to repeat, are always among the latter.
     """
     existing, absent = [], []
     for address, (kind, name) in creates.items():
-        find = _FOUND_BY.get(kind)
-        found = await find(cloud, name) if find else None
-        if found is None:
+        if kind == API_KEY and name:
+            absent.append(address)
+        if not name or (find := _FOUND_BY.get(kind)) is None:
+            continue
+        found = await find(cloud, name)
+        if found is None or found.id == (replaced or {}).get(address):
             absent.append(address)
         else:
             existing.append(_existing(address, kind, name, found))
@@ -140,13 +209,13 @@ async def look_up(
 
 
 async def left_behind(
-    attempts: Sequence[Attempt], in_state: Collection[str], cloud: CloudClient, *, plan: str = ""
+    attempts: Sequence[Attempt], in_state: Mapping[str, str], cloud: CloudClient, *, plan: str = ""
 ) -> tuple[list[ExistingObject], list[ExistingObject]]:
     """Look up what applies that were cut off were to create, and the state lacks.
 
     Args:
         attempts: The applies.
-        in_state: Addresses in the state.
+        in_state: Address to id of what is in the state.
         cloud: Where to look.
         plan: Digest of the plan that is recovered. What others have made meanwhile under a name
             that only an older plan wanted is nobody's question.
@@ -157,11 +226,15 @@ async def left_behind(
     ours: dict[str, ExistingObject] = {}
     open_questions: dict[str, ExistingObject] = {}
     for attempt in attempts:
-        missing = {a: named for a, named in attempt.wanted.items() if a not in in_state}
+        missing = attempt.missing(in_state)
         keys = {a: named for a, named in missing.items() if named[0] == API_KEY}
         existing, _ = await look_up(missing, cloud)
         for found in existing:
-            if is_ours(found, attempt):
+            if found.id == in_state.get(found.address):
+                continue  # what it was to replace
+            if is_ours(found, attempt) and found.address in in_state:
+                open_questions[found.id] = replace(found, why=OCCUPIED)
+            elif is_ours(found, attempt):
                 ours[found.id] = found
             elif attempt.plan == plan:
                 open_questions[found.id] = replace(found, why="" if found.created else UNDATED)
@@ -180,7 +253,20 @@ def _existing(address: str, kind: str, name: str, found: CloudObject) -> Existin
 
 def is_ours(found: ExistingObject, attempt: Attempt) -> bool:
     """Whether an object was made by an apply: absent before, created while it was at work."""
-    if attempt.wanted.get(found.address) != (found.type, found.name) or not found.created:
+    if attempt.wanted.get(found.address) != (found.type, found.name):
+        return False
+    return found.address not in attempt.refused and was_at_work(found, attempt)
+
+
+def perhaps_ours(found: ExistingObject, attempts: Sequence[Attempt]) -> ExistingObject:
+    """Note that an apply may have made it which could not know its name when it was planned."""
+    unnamed = [a for a in attempts if a.wanted.get(found.address) == (found.type, "")]
+    return replace(found, perhaps=any(was_at_work(found, attempt) for attempt in unnamed))
+
+
+def was_at_work(found: ExistingObject, attempt: Attempt) -> bool:
+    """Whether an apply was at work when an object was created."""
+    if not found.created:
         return False
     created = datetime.fromisoformat(found.created.replace("Z", "+00:00")).timestamp()
     until = math.inf if attempt.ended is None else attempt.ended

@@ -502,14 +502,22 @@ def held_objects(base: Path, name: str) -> list[str]:
 
 def state_addresses(state: Mapping[str, Any]) -> list[str]:
     """Addresses of the managed resources in a Terraform state."""
-    found = []
+    return [*state_ids(state)]
+
+
+def state_ids(state: Mapping[str, Any]) -> dict[str, str]:
+    """Each managed resource in a Terraform state: its address, and its id (empty without one)."""
+    found = {}
     for resource in state.get("resources", []):
         if resource.get("mode") == "managed":
             module = f"{resource['module']}." if resource.get("module") else ""
             for instance in resource.get("instances", []):
                 key = instance.get("index_key")
                 index = f"[{json.dumps(key)}]" if key is not None else ""
-                found.append(f"{module}{resource['type']}.{resource['name']}{index}")
+                if "deposed" not in instance:  # what is only left to be destroyed
+                    id = (instance.get("attributes") or {}).get("id")
+                    address = f"{module}{resource['type']}.{resource['name']}{index}"
+                    found[address] = id if isinstance(id, str) else ""
     return found
 
 

@@ -155,6 +155,31 @@ def diagnostics(events: Sequence[Event]) -> list[Diagnostic]:
     return sorted(found, key=lambda d: d.severity != "error")
 
 
+def refused(events: Sequence[Event]) -> list[str]:
+    """Addresses of which an apply was told that what it was to create exists already."""
+    return [
+        d.address
+        for d in diagnostics(events)
+        if d.address and re.search(r"already ?exists|exists already", d.sentence, re.IGNORECASE)
+    ]
+
+
+def doubtful(events: Sequence[Event]) -> list[str]:
+    """Addresses that an apply began, and whose end it did not tell, or only that nobody answers."""
+    told: dict[str, list[str]] = {}
+    for event in events:
+        address = ((event.get("hook") or {}).get("resource") or {}).get("addr")
+        if address:
+            told.setdefault(address, []).append(str(event.get("type")))
+    unsure = {d.address for d in diagnostics(events) if _TRANSIENT.search(d.sentence)}
+    return [
+        address
+        for address, kinds in told.items()
+        if "apply_start" in kinds and "apply_complete" not in kinds
+        if "apply_errored" not in kinds or address in unsure
+    ]
+
+
 def _diagnostic(raw: Mapping[str, Any]) -> Diagnostic:
     place = raw.get("range") or {}
     return Diagnostic(

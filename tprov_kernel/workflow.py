@@ -504,16 +504,20 @@ class ProvisionInfraWorkflow:
             await self._step(Status.OUTCOME_UNKNOWN)
         else:
             self._set_status(Status.OUTCOME_UNKNOWN)
+        looked_after: list[str] = []
         while True:
             await self._step(Status.RECOVERING)
-            job = self._job(RecoverJob, plan=plan.plan, absent=plan.absent)
+            job = self._job(
+                RecoverJob, plan=plan.plan, absent=plan.absent, looked_after=looked_after
+            )
             found = await self._look(job)
             if isinstance(found, ActivityError):
                 await self._wait_for_repair(found)
                 self._take_replan()
                 continue
-            if not found.foreign:
+            if not found.question:
                 return found
+            looked_after += found.unknowable
             self._set_status(Status.OUTCOME_UNKNOWN)
             await self._wait_for_repair(
                 ApplicationError(
@@ -706,7 +710,10 @@ class ProvisionInfraWorkflow:
             return "Terraform and its plug-ins are killed; then what they had made is looked up."
         if self._applying is not None:
             self._applying.cancel()
-        return "Terraform is asked to stop; then what it had made is looked up, and you are asked."
+        return (
+            "Terraform is asked to stop; then what it had made is looked up, and you are asked"
+            " about what is left to do."
+        )
 
     @interrupt.validator
     def validate_interrupt(self, *given: Any) -> None:
