@@ -217,22 +217,22 @@ resource "temporalcloud_service_account" "s" {
 }
 """
     client = await platform.client()
-    (tmp_path / "main.tf").write_text(PROVIDER + NAMESPACE % "late" + account)
-    async with platform.worker(client, task_queue="late") as settings:
+    (tmp_path / "main.tf").write_text(PROVIDER + NAMESPACE % "named-late" + account)
+    async with platform.worker(client, task_queue="named-late") as settings:
         await control.hold("CreateServiceAccount")
-        handle = await start(client, settings, platform, "late", tmp_path)
+        handle = await start(client, settings, platform, "named-late", tmp_path)
 
         async def is_made() -> bool:
-            return any(n.startswith("of-late") for n in await names_of(control, "service account"))
+            return any(n.startswith("of-named-late") for n in await names_of(control, "service account"))
 
         await appears(is_made)
-        (await terraform_of(platform, "late")).kill()
+        (await terraform_of(platform, "named-late")).kill()
         await control.mend()
         view = await until(client, handle, to_settle)
         assert view.repair is not None, view.failure
-        assert "temporalcloud_service_account.s would create 'of-late" in view.repair.failure
+        assert "temporalcloud_service_account.s would create 'of-named-late" in view.repair.failure
         assert "that was cut off may have made it" in view.repair.failure
-        assert held_objects(settings.stacks, "late") == ["temporalcloud_namespace.a"]
+        assert held_objects(settings.stacks, "named-late") == ["temporalcloud_namespace.a"]
         told = to_markdown(await audit(client, handle))
         assert "lacks nothing" not in told
         await handle.cancel()
