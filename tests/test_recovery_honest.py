@@ -223,7 +223,9 @@ resource "temporalcloud_service_account" "s" {
         handle = await start(client, settings, platform, "named-late", tmp_path)
 
         async def is_made() -> bool:
-            return any(n.startswith("of-named-late") for n in await names_of(control, "service account"))
+            return any(
+                n.startswith("of-named-late") for n in await names_of(control, "service account")
+            )
 
         await appears(is_made)
         (await terraform_of(platform, "named-late")).kill()
