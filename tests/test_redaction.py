@@ -18,13 +18,17 @@ from tprov_kernel.messages import AttributeChange, PlanView
 from tprov_kernel.redaction import (
     SENSITIVE,
     Scrubber,
+    assigned_values,
+    declared_variables,
     ephemeral_variables,
     event_view,
     given_secrets,
     plan_view,
     redact_outputs,
     redact_plan,
+    secret_keys,
     secrets_of_state,
+    secrets_of_state_file,
     sensitive_variables,
 )
 
@@ -455,7 +459,7 @@ def test_the_given_plan_is_not_changed() -> None:
 
 # --- the sources ---------------------------------------------------------------------------------
 
-INDENTED = "    }\n    sensitive = true"
+INDENTED = "}\nsensitive = true"
 SOURCE = """
 variable "plain" { type = string }
 variable "e1" {
@@ -537,6 +541,150 @@ def test_secret_defaults_are_found_in_the_sources(default: str, found: set[str])
 
     assert given_secrets([source], {}) == found
     assert given_secrets([as_json], {}) == found
+
+
+MARKED_SOMEHOW = {
+    "a name of another script": 'variable "пароль" { sensitive = true }',
+    "a decomposed name": 'variable "и\u0306од" { sensitive = true }',
+    "braces in a text in a template": (
+        'variable "v" {\n  validation {\n    condition = true\n'
+        '    error_message = "bad ${join("}}", ["x"])}"\n  }\n  sensitive = true\n}'
+    ),
+    "braces in a heredoc's template": (
+        'variable "v" {\n  description = <<EOT\n${join("}", ["\n}"])}\nEOT\n  sensitive = true\n}'
+    ),
+    "a directive": (
+        'variable "v" {\n  description = "%{ if true }}%{ endif }"\n  sensitive = true\n}'
+    ),
+    "a mark at the beginning of a file": '\ufeffvariable "v" { sensitive = true }',
+    "other line ends": 'variable "v" {\r\n  default = <<X\r\n}\r\nX\r\n  sensitive = true\r\n}',
+    "a text without an end": 'variable "v" {\n  default = "abc\n  sensitive = true\n}',
+    "a comment without an end": 'variable "v" { default = 1 }\n/* ',
+    "a block without an end": 'variable "v" {\n  default = [\n',
+    "something after a block's brace": 'variable "v" {}}\n',
+    "a JSON list": '[{"variable": {"v": {"sensitive": true}}}, {"variable": {"w": {}}}]',
+    "JSON blocks that repeat": (
+        '{"variable": {"v": {"sensitive": true}}, "variable": {"w": {"default": "1"}}}'
+    ),
+    "a JSON mark that repeats": '{"variable": {"v": {"sensitive": false, "sensitive": true}}}',
+}
+
+
+@pytest.mark.parametrize("source", MARKED_SOMEHOW.values(), ids=MARKED_SOMEHOW)
+def test_a_mark_is_seen_wherever_it_is_and_a_doubtful_one_counts(source: str) -> None:
+    """A variable in a file that cannot be read for sure is a secret one."""
+    marked = sensitive_variables([source])
+    assert len(marked) == 1
+    assert marked <= declared_variables([source])
+
+
+def test_what_json_declares_besides_is_declared_and_not_secret() -> None:
+    """In a list, and where a block repeats."""
+    for name in ("a JSON list", "JSON blocks that repeat"):
+        assert declared_variables([MARKED_SOMEHOW[name]]) == {"v", "w"}
+
+
+LITERALS = {
+    "sensitive() in a local": 'locals { s = sensitive("CANARY") }',
+    "in an expression, in a text": 'output "o" { value = "x ${upper(sensitive("CANARY"))}" }',
+    "in JSON": '{"locals": {"s": "${sensitive(\\"CANARY\\")}"}}',
+    "of a local, of a local": (
+        'locals {\n  a = "CANARY"\n  b = local.a\n  c = sensitive(local.b)\n}'
+    ),
+    "of a default": (
+        'variable "v" { default = "CANARY" }\nlocals { c = sensitive({ a = [var.v] }) }'
+    ),
+    "an argument of a module": 'module "m" {\n  source = "./m"\n  pw = "CANARY"\n}',
+    "a nested one": 'module "m" {\n  source = "./m"\n  pw = { a = ["x", "CANARY"] }\n}',
+    "one in JSON": '{"module": {"m": {"source": "./m", "pw": "CANARY"}}}',
+    "a heredoc": 'module "m" {\n  pw = <<-EOT\n    CANARY\n  EOT\n}',
+    "a backend's password": 'terraform {\n  backend "http" {\n    password = "CANARY"\n  }\n}',
+    "a provider's key": 'provider "temporalcloud" { api_key = "CANARY" }',
+    "a sensitive output": 'output "o" {\n  sensitive = true\n  value = "CANARY"\n}',
+}
+
+
+@pytest.mark.parametrize("source", LITERALS.values(), ids=LITERALS)
+def test_literals_that_something_marks_are_secrets_before_there_is_a_plan(source: str) -> None:
+    """A precondition or a validation may quote them; nothing else in the file is one."""
+    module = 'variable "pw" { sensitive = true }\nvariable "plain" {}'
+    text = source.replace("CANARY", CANARY)
+    assert given_secrets([text], {}, modules=[module]) == {CANARY}
+
+
+def test_a_module_takes_its_public_arguments_as_they_are() -> None:
+    """And the module's own defaults are secrets, if their variable is marked."""
+    call = 'module "m" {\n  source = "./modules/m"\n  plain = "a public value"\n}'
+    module = (
+        f'variable "pw" {{\n  sensitive = true\n  default = "{CANARY}"\n}}\nvariable "plain" {{}}'
+    )
+    assert given_secrets([call], {}, modules=[module]) == {CANARY}
+
+
+def test_a_tfvars_file_is_read_whole() -> None:
+    """Objects, lists, heredocs; and one that cannot be read gives everything for every name."""
+    read = assigned_values(
+        'plain = "a\\"b" # a comment\n'
+        'creds = {\n  user = "ada"\n  deep = { password = "one", "quoted" = "two" }\n'
+        '  l = ["three", 12345678]\n}\n'
+        "pem = <<EOT\nline1\n  line2\nEOT\n"
+        "flush = <<-EOT\n    line1\n      line2\n    EOT\n"
+    )
+    assert read == {
+        "plain": 'a"b',
+        "creds": ["ada", "one", "two", "three", "12345678"],
+        "pem": "line1\n  line2",
+        "flush": "line1\n  line2",
+    }
+    broken = assigned_values('a = "one"\nb = "two\nc = <<EOT\nthree\n')
+    assert all({"one", "three"} <= set(broken[name]) for name in "abc")
+
+
+def test_marked_values_of_a_state_file_are_secrets_without_a_program() -> None:
+    """As Terraform leaves it after an apply that failed, or in errored.tfstate."""
+    step = {"type": "get_attr", "value": "token"}
+    deep = [
+        {"type": "get_attr", "value": "list"},
+        {"type": "index", "value": {"value": 1, "type": "number"}},
+        {"type": "index", "value": {"value": "k", "type": "string"}},
+    ]
+    odd = [{"type": "get_attr", "value": "gone"}]
+    instances = [
+        {
+            "attributes": {"token": CANARY, "id": "public-value", "list": ["x", {"k": "deep-one"}]},
+            "sensitive_attributes": [[step], deep],
+        },
+        {"attributes": {"id": "whole-resource"}, "sensitive_attributes": [odd]},
+        {"attributes": {"id": "public-value"}},
+    ]
+    state = {
+        "outputs": {
+            "o": {"value": "secret-output", "sensitive": True},
+            "p": {"value": "public-it"},
+        },
+        "resources": [{"instances": instances}],
+    }
+    assert secrets_of_state_file(state) == {CANARY, "deep-one", "whole-resource", "secret-output"}
+    assert secrets_of_state_file({}) == frozenset()
+
+
+def test_a_secret_key_of_an_address_is_found_and_not_told() -> None:
+    """Made by `for_each = nonsensitive(...)`, also in a module's address and in the state."""
+    address = f'module.m["x"].terraform_data.x["{CANARY}"]'
+    plan = {
+        "resource_changes": [
+            {"address": 'terraform_data.a["public"]', "change": {"actions": ["create"]}},
+            {"address": "terraform_data.b", "change": {"actions": ["create"]}},
+        ],
+        "prior_state": {
+            "values": {"root_module": {"child_modules": [{"resources": [{"address": address}]}]}}
+        },
+    }
+    redacted = redact_plan(plan, known=[CANARY, "terraform_data.b"])
+    (found,) = secret_keys(redacted, plan)
+    assert CANARY not in found
+    assert found.startswith("module.m[")
+    assert secret_keys(redact_plan(plan), plan) == []
 
 
 def test_marked_values_of_a_state_are_secrets_where_there_is_no_plan() -> None:
@@ -793,12 +941,17 @@ def test_the_public_names() -> None:
         "SENSITIVE",
         "Redacted",
         "Scrubber",
+        "assigned_values",
+        "declared_variables",
         "ephemeral_variables",
         "event_view",
         "given_secrets",
         "plan_view",
         "redact_outputs",
         "redact_plan",
+        "secret_keys",
         "secrets_of_state",
+        "secrets_of_state_file",
         "sensitive_variables",
+        "without_credentials",
     ]

@@ -40,7 +40,10 @@ from tprov_kernel.redaction import (
 TERRAFORM = shutil.which("terraform")
 DOCUMENT = Path(__file__).parent.parent / "docs" / "redaction.md"
 
-pytestmark = pytest.mark.skipif(TERRAFORM is None, reason="not run: no terraform on PATH")
+pytestmark = [
+    pytest.mark.skipif(TERRAFORM is None, reason="not run: no terraform on PATH"),
+    pytest.mark.timeout(480),  # the first one waits for all the runs
+]
 
 CORE = "c4f3a91be07d52866"
 PLAIN = f"canary-{CORE}"

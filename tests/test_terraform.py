@@ -12,6 +12,7 @@ from tprov_kernel import terraform
 from tprov_kernel.errors import ConfigurationError, TerraformFailed
 from tprov_kernel.messages import ApplyResult
 from tprov_kernel.process import Completed
+from tprov_kernel.redaction import Scrubber
 from tprov_kernel.settings import CloudSettings
 
 
@@ -81,7 +82,7 @@ def test_a_diagnostic_is_one_sentence_without_its_source_snippet() -> None:
 def test_what_may_pass_is_worth_another_attempt(summary: str, detail: str) -> None:
     """Retry and non-retry are decided here."""
     found = terraform.diagnostics([_error(summary, detail)])
-    assert terraform.failure("plan", found, _completed()).retryable
+    assert terraform.failure("plan", found, _completed(), str).retryable
 
 
 @pytest.mark.parametrize("summary", ["Unsupported argument", "No value for required variable"])
@@ -89,7 +90,7 @@ def test_a_wrong_configuration_is_not_tried_again(summary: str) -> None:
     """Only a person can mend it; the sentence says where."""
     place = {"filename": "main.tf", "start": {"line": 1}}
     error = terraform.failure(
-        "plan", terraform.diagnostics([_error(summary, range=place)]), _completed()
+        "plan", terraform.diagnostics([_error(summary, range=place)]), _completed(), str
     )
     assert isinstance(error, ConfigurationError)
     assert "main.tf:1" in error.message
@@ -97,9 +98,64 @@ def test_a_wrong_configuration_is_not_tried_again(summary: str) -> None:
 
 def test_a_failure_without_a_word_tells_what_stderr_said() -> None:
     """A crash of Terraform itself leaves no diagnostic."""
-    error = terraform.failure("apply", [], _completed(2, b"panic: runtime error\n"))
+    error = terraform.failure("apply", [], _completed(2, b"panic: runtime error\n"), str)
     assert isinstance(error, TerraformFailed)
     assert "panic: runtime error" in error.message
+
+
+@pytest.mark.parametrize(
+    "secret",
+    [
+        "alpha4711  beta  gamma",
+        "alpha4711\tbeta",
+        "ab3cd4\n0f9e8d\n77aa66\n",  # each line is shorter than what is looked for
+        "one two three four",
+    ],
+)
+def test_a_secret_with_blanks_is_found_before_and_after_they_are_folded(secret: str) -> None:
+    """In a diagnostic as it is, and in a text that was wrapped for people."""
+    scrub = Scrubber([secret]).text
+    found = terraform.diagnostics([_error("Bad", f"It is {secret}.")])
+    wrapped = secret.replace(" ", "\n  ", 1).encode()
+    errors = [
+        terraform.failure("plan", found, _completed(), scrub),
+        terraform.failure("apply", [], _completed(2, b"panic: " + wrapped), scrub),
+    ]
+    for error in errors:
+        assert "(sensitive value)" in error.message
+        assert not {*secret.split()} & {*error.message.replace(".", " ").split()}, error.message
+
+
+def test_half_a_secret_is_not_left_where_a_long_text_is_cut() -> None:
+    """Of stderr the end is told."""
+    secret = "canary-" + "x" * 40
+    stderr = f"panic: {secret} {'y ' * 290}".encode()
+    said = terraform.failure("apply", [], _completed(2, stderr), Scrubber([secret]).text)
+    assert "xxx" not in said.message
+
+
+@pytest.mark.parametrize(
+    ("text", "clean"),
+    [
+        ("git::http://user:PW@127.0.0.1:1/x.git", "git::http://127.0.0.1:1/x.git"),
+        ("https://p%40w:a@b@host/x?ref=v1.2", "https://host/x?ref=v1.2"),
+        (
+            'GET "http://h/state?token=abc&x=1": refused',
+            'GET "http://h/state?token=(sensitive value)&x=(sensitive value)": refused',
+        ),
+        ("http://h/?a=(sensitive value)&b=c", "http://h/?a=(sensitive value)&b=(sensitive value)"),
+        ("https://h/o?X-Amz-Signature=ab#end", "https://h/o?X-Amz-Signature=(sensitive value)#end"),
+        ("a@b.example asks: what?x=1", "a@b.example asks: what?x=1"),
+    ],
+)
+def test_credentials_in_addresses_are_not_told(text: str, clean: str) -> None:
+    """Those of a backend and of a module's source, whatever failed."""
+    event = _error("Failed to download", text)
+    for error in (
+        terraform.failure("init", terraform.diagnostics([event]), _completed(), str),
+        terraform.failure("init", [], _completed(1, text.encode()), str),
+    ):
+        assert clean in error.message, error.message
 
 
 def test_counts_come_from_terraforms_own_summary() -> None:

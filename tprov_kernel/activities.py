@@ -37,6 +37,7 @@ from tprov_kernel.errors import (
     ReviewOutdated,
     ServiceError,
     StillAtWork,
+    TerraformFailed,
     TooLarge,
     TprovError,
 )
@@ -70,12 +71,15 @@ from tprov_kernel.redaction import (
     plan_view,
     redact_outputs,
     redact_plan,
+    secret_keys,
     secrets_of_state,
+    secrets_of_state_file,
 )
 from tprov_kernel.settings import Settings
 from tprov_kernel.stacks import (
     StackDirectory,
     given_in,
+    module_sources,
     needs_network,
     state_ids,
     uses_provider,
@@ -226,12 +230,14 @@ class Activities:
             settled = await self._settle(bench)
             plan_file = bench.stack.path / "tfplan"
             state = await bench.terraform.state()
+            secrets = await self._known(bench) | secrets_of_state_file(state)
+            scrub_progress = Scrubber(secrets).text
             with _deleted_after(plan_file):
                 with bench.given.on_disk(bench.stack.config):
                     planned = await bench.terraform.plan(
                         plan_file,
                         destroy=job.action == "destroy",
-                        on_event=_Progress(beat, total=0, scrub=self._scrub(bench)),
+                        on_event=_Progress(beat, total=0, scrub=scrub_progress),
                         quiet=self._plan_quiet,
                     )
                 beat.silence()
@@ -242,6 +248,12 @@ class Activities:
                 shown,
                 bench,
             )
+            if named := await asyncio.to_thread(secret_keys, redacted, plan):
+                raise ConfigurationError(
+                    f"A secret is a key in the address {named[0]}, and addresses are shown.",
+                    remedy="Give `for_each` keys that are not secret; or, if the value is public,"
+                    " take the mark away from its variable.",
+                )
             sealed = await asyncio.to_thread(self._keys.seal, content, kind="plan")
             if len(sealed) > MAX_SEALED_PLAN:
                 raise TooLarge(
@@ -357,22 +369,20 @@ class Activities:
 
     async def _apply(self, job: ApplyJob, beat: Heartbeat) -> ApplyResult:
         with _not_begun():
-            ended, redacted = await self._apply_as_reviewed(job, beat)
-        if ended.completed.returncode == 0:
+            ended, why = await self._apply_as_reviewed(job, beat)
+        if why is None:
             return terraform.applied(ended.events)
         if beat.interrupt.is_set():
             raise Interrupted(
                 "Terraform was stopped in the middle of the apply, as it was asked to be.",
                 remedy="What it had done by then is looked up.",
             )
-        error = terraform.failure("apply", terraform.diagnostics(ended.events), ended.completed)
-        scrub = redacted.scrubber.text
-        raise type(error)(scrub(error.message), remedy=error.remedy)
+        raise why
 
     async def _apply_as_reviewed(
         self, job: ApplyJob, beat: Heartbeat
-    ) -> tuple[terraform.Applied, Redacted]:
-        """Apply what was reviewed; whatever Terraform makes of it is a result."""
+    ) -> tuple[terraform.Applied, TprovError | None]:
+        """Apply what was reviewed; what Terraform makes of it, and why it failed, is a result."""
         async with self._ready(job, patience=600, beat=beat) as bench:
             content = await self._what_was_reviewed(job, bench)
             shown, redacted = await self._recall(job, job.plan, bench=bench)
@@ -402,7 +412,8 @@ class Activities:
                     refused=terraform.refused(ended.events),
                     doubtful=terraform.doubtful(ended.events),
                 )
-                return ended, redacted
+            why = None if code == 0 else await _why_it_failed(bench, ended, redacted)
+            return ended, why
 
     async def _still_absent(
         self, job: ApplyJob, plan: Mapping[str, Any], beat: Heartbeat
@@ -512,7 +523,7 @@ class Activities:
             return _Settled(story=[f"{ended[-1]}; {_COMPLETE}"] if ended else [])
         await self._preflight(bench)
         ours, foreign = await reconcile.left_behind(attempts, in_state, self._cloud, plan=plan)
-        scrub = self._scrub(bench)
+        scrub = (await bench.terraform.scrubber()).text
         held = "1 resource is" if len(in_state) == 1 else f"{len(in_state)} resources are"
         missing = ", ".join(attempts[-1].missing(in_state))
         story = [f"{attempts[-1].ending}; {held} in the state, which lacks {missing}."]
@@ -538,18 +549,17 @@ class Activities:
 
     async def _secrets_of(self, bench: _Bench) -> frozenset[str]:
         """Secrets that an output may echo without a mark: given ones, and what the state marks."""
-        given = self._given_secrets(bench.terraform.directory, bench.given)
+        given = await self._known(bench)
         if given == self._own_secrets and not _marks_anything(await bench.terraform.state()):
             return given
         state = await bench.terraform.show_state()
         return given | await asyncio.to_thread(secrets_of_state, state)
 
-    def _scrub(self, bench: _Bench) -> Callable[[str], str]:
-        """Takes out of a text what is known to be secret before there is a plan."""
-        return Scrubber(self._given_secrets(bench.terraform.directory, bench.given)).text
-
-    def _given_secrets(self, directory: Path, given: Given) -> frozenset[str]:
-        return secrets_given_in(directory, given, self.settings)
+    async def _known(self, bench: _Bench) -> frozenset[str]:
+        """Secrets that are known before there is a plan."""
+        return await asyncio.to_thread(
+            secrets_given_in, bench.terraform.directory, bench.given, self.settings
+        )
 
     async def _remember(
         self, digest: str, shown: bytes, bench: _Bench, *, import_ids: Collection[str] = ()
@@ -603,7 +613,7 @@ class Activities:
                 cli_config=self._cli_config(),
                 cloud=self._settings.cloud,
                 suffix=job.suffix,
-                scrub=Scrubber(self._given_secrets(directory.root, given)).text,
+                secrets=functools.partial(secrets_given_in, directory.root, given, self.settings),
                 hold=[lock],
             )
             stamp = directory.path / "initialised"
@@ -781,10 +791,25 @@ class _Progress:
             self._beat.say(ApplyProgress(done=self._done, total=self._total, current=words))
 
 
+async def _why_it_failed(bench: _Bench, ended: terraform.Applied, redacted: Redacted) -> TprovError:
+    """Say why an apply failed; it may tell of what it has made, which no plan knew."""
+    try:
+        scrubber = redacted.scrubber.joined_with(await bench.terraform.scrubber())
+    except (TprovError, OSError):  # the apply has begun: nothing else may be made of it
+        return TerraformFailed(
+            "terraform apply failed. What it said is not shown: it cannot be told what of it is"
+            " secret.",
+            remedy="What it had made is looked up; then the rest is planned.",
+        )
+    found = terraform.diagnostics(ended.events)
+    return terraform.failure("apply", found, ended.completed, scrubber.text)
+
+
 def secrets_given_in(directory: Path, given: Given, settings: Settings) -> frozenset[str]:
     """Secrets that are known before there is a plan: the worker's own, and given variables."""
     own = frozenset(filter(None, [settings.cloud.api_key, settings.api_key]))
-    return own | given_secrets(_sources(directory), given.known())
+    sources, modules = module_sources(directory)
+    return own | given_secrets(sources, given.known(), modules=modules)
 
 
 def redact_shown(
@@ -808,15 +833,9 @@ def redact_shown(
     return plan, redact_plan(
         plan,
         known=secrets_given_in(directory, given, settings),
-        ephemeral=ephemeral_variables(_sources(directory)),
+        ephemeral=ephemeral_variables(module_sources(directory)[0]),
         import_ids=import_ids,
     )
-
-
-def _sources(directory: Path) -> list[str]:
-    """The root module's sources, as texts."""
-    files = [*directory.glob("*.tf"), *directory.glob("*.tf.json")]
-    return [file.read_text(errors="replace") for file in sorted(files)]
 
 
 def _marks_anything(state: dict[str, Any]) -> bool:

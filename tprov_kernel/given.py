@@ -19,7 +19,7 @@ from typing import Any
 
 from tprov_kernel.errors import ConfigurationError, ReferenceMissing
 from tprov_kernel.files import write_private
-from tprov_kernel.redaction import ephemeral_variables, sensitive_variables
+from tprov_kernel.redaction import assigned_values, ephemeral_variables, sensitive_variables
 from tprov_kernel.settings import KEYS_VARIABLE
 
 VARIABLES_FILE = "zz_tprov.auto.tfvars.json"
@@ -32,8 +32,6 @@ MAX_REFERENCED = 100_000
 """Bytes of a file that a reference may name."""
 
 _REFERENCE = re.compile(r"(?P<kind>env|file):(?P<name>\S.*)")
-_ASSIGNED = re.compile(r'^\s*"?([\w-]+)"?\s*=\s*"((?:[^"\\]|\\.)*)"', re.MULTILINE)
-_COMMENT = re.compile(r"^\s*(#|//).*$", re.MULTILINE)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,7 +41,8 @@ class Given:
     Attributes:
         root: The root module's directory within the snapshot.
         public: Path within the snapshot to content: what may rest in the stack's directory.
-        private: The same for files with values of sensitive and ephemeral variables.
+        private: The same for files with values of sensitive and ephemeral variables, tfvars files
+            in other directories than the root module's among them.
         secret: Names of those variables.
         values: Variable name to the value that was given, references as they are.
     """
@@ -63,8 +62,13 @@ class Given:
         sources = [_text(files[n]) for p, n in here.items() if p.name.endswith((".tf", ".tf.json"))]
         secret = sensitive_variables(sources) | ephemeral_variables(sources)
         public, private, values = dict(files), dict[str, bytes](), dict[str, Any]()
-        for place, name in sorted(here.items()):
+        named = _secret_names(files) | secret
+        for place, name in sorted((PurePosixPath(n), n) for n in files):
             if not place.name.endswith((".tfvars", ".tfvars.json")):
+                continue
+            if place not in here:  # Terraform reads it only if it is told to, by `file()`
+                if _names_one_of(_text(files[name]), named):
+                    private[name] = public.pop(name)
                 continue
             found = _values(place.name, files[name])
             values |= found
@@ -164,7 +168,7 @@ def is_reference(value: object) -> bool:
 def plainly_given(directory: Path, variables: Mapping[str, Any]) -> list[str]:
     """Names of sensitive variables whose value was given as such, not by reference."""
     files = [*directory.glob("*.tf"), *directory.glob("*.tf.json")]
-    sources = [file.read_text(errors="replace") for file in sorted(files)]
+    sources = [file.read_text("utf-8", errors="replace") for file in sorted(files)]
     secret = sensitive_variables(sources) | ephemeral_variables(sources)
     return sorted(n for n, v in variables.items() if n in secret and not is_reference(v))
 
@@ -185,13 +189,19 @@ def warning_about(names: Sequence[str], *, where: str) -> tuple[str, str]:
 
 
 def _values(name: str, content: bytes) -> dict[str, Any]:
-    """Values in a tfvars file: a JSON one's all, of the other kind the texts."""
+    """Values in a tfvars file: a JSON one's all, of the other kind what `assigned_values` sees."""
     text = _text(content)
     if not name.endswith(".json"):
-        return dict(_ASSIGNED.findall(_COMMENT.sub("", text)))
+        return assigned_values(text)
     with suppress(ValueError, TypeError):
         return dict(json.loads(text))
     return {}
+
+
+def _secret_names(files: Mapping[str, bytes]) -> frozenset[str]:
+    """Names of the sensitive and ephemeral variables of every module."""
+    sources = [_text(text) for name, text in files.items() if name.endswith((".tf", ".tf.json"))]
+    return sensitive_variables(sources) | ephemeral_variables(sources)
 
 
 def _names_one_of(text: str, names: frozenset[str]) -> bool:

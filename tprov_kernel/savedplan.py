@@ -8,6 +8,7 @@ moment; what was shown is kept in memory.
 from __future__ import annotations
 
 import asyncio
+import functools
 import tempfile
 from collections import OrderedDict
 from contextlib import suppress
@@ -24,7 +25,7 @@ from tprov_kernel.files import write_private
 from tprov_kernel.messages import PlanJob, PlanResult
 from tprov_kernel.payloads.keyring import KeyRing
 from tprov_kernel.process import Guard, run
-from tprov_kernel.redaction import Redacted, Scrubber
+from tprov_kernel.redaction import Redacted
 from tprov_kernel.runs import as_service_error
 from tprov_kernel.settings import CloudSettings, Settings
 from tprov_kernel.stacks import StackDirectory, check_name, given_in
@@ -195,10 +196,8 @@ async def _private_directory(folder: Path, saved: _Saved, means: Means) -> Path:
         ending=QUICK,
     )
     if done.returncode != 0:
-        error = failure("init", diagnostics(parse_events(done.stdout)), done)
-        given = given_in(saved.job.snapshot, means.key_ring)
-        scrub = Scrubber(secrets_given_in(stack.root, given, means.settings)).text
-        raise type(error)(scrub(error.message), remedy=error.remedy)
+        found = diagnostics(parse_events(done.stdout))
+        raise failure("init", found, done, (await terraform.scrubber()).text)
     return stack.root
 
 
@@ -224,5 +223,5 @@ def _terraform(root: Path, folder: Path, saved: _Saved, means: Means) -> Terrafo
         cli_config=folder / "terraform.rc",
         cloud=CloudSettings(),  # to show a plan takes no credentials
         suffix=saved.job.suffix,
-        scrub=Scrubber(secrets_given_in(root, given, means.settings)).text,
+        secrets=functools.partial(secrets_given_in, root, given, means.settings),
     )

@@ -39,6 +39,7 @@ from tprov_kernel.files import leads_nowhere, private_directory, walk, write_pri
 from tprov_kernel.given import PRIVATE_FILE, VARIABLES_FILE, Given
 from tprov_kernel.messages import Snapshot
 from tprov_kernel.payloads.keyring import KeyRing
+from tprov_kernel.redaction import declared_variables as found_in
 
 NAME = re.compile(r"[a-z](?:[a-z0-9-]{0,38}[a-z0-9])?")
 MAX_SEALED = 600_000
@@ -48,7 +49,6 @@ MAX_READ = 64 << 20
 """Bytes of a configuration's files; more is not even read, and would not pack to `MAX_SEALED`."""
 
 _LEFT_OUT = {".terraform", ".git", ".tprov", "__pycache__", ".ipynb_checkpoints"}
-_VARIABLE = re.compile(r'^\s*variable\s+"([^"]+)"', re.MULTILINE)
 _LOCAL_MODULE = re.compile(r'^\s*source\s*=\s*"(\.{1,2}/[^"]*)"', re.MULTILINE)
 _REMOTE_MODULE = re.compile(
     r'^\s*module\s+"[^"]+"\s*\{[^}]*?\bsource\s*=\s*"([^".][^"]*)"', re.M | re.S
@@ -101,15 +101,8 @@ def root_module(directory: Path) -> Path:
 
 def declared_variables(directory: Path) -> list[str]:
     """Names of the variables that the root module in ``directory`` declares, sorted."""
-    names: set[str] = set()
-    for source in _sources(directory):
-        text = _read(source).decode(errors="replace")
-        if source.suffix == ".json":
-            with contextlib.suppress(ValueError, AttributeError):
-                names.update(json.loads(text).get("variable", {}))
-        else:
-            names.update(_VARIABLE.findall(_COMMENT.sub("", text)))
-    return sorted(names)
+    texts = [_read(source).decode(errors="replace") for source in _sources(directory)]
+    return sorted(found_in(texts))
 
 
 def check_variables(directory: Path, variables: Iterable[str]) -> None:
@@ -519,6 +512,21 @@ def state_ids(state: Mapping[str, Any]) -> dict[str, str]:
                     address = f"{module}{resource['type']}.{resource['name']}{index}"
                     found[address] = id if isinstance(id, str) else ""
     return found
+
+
+def module_sources(directory: Path) -> tuple[list[str], list[str]]:
+    """The sources of a root module, and of the other modules that it may use, as texts.
+
+    These are the local ones, and everything below: `.terraform/modules` holds what was fetched.
+    """
+    own, below = _sources(directory), {*directory.rglob("*.tf"), *directory.rglob("*.tf.json")}
+    for module in _with_local_modules(directory):
+        below.update(_sources(module.real))
+    return _texts(own), _texts(sorted(below.difference(own)))
+
+
+def _texts(files: Iterable[Path]) -> list[str]:
+    return [_read(file).decode(errors="replace") for file in files if file.is_file()]
 
 
 def needs_network(directory: Path, *, mirrored: Iterable[str]) -> list[str]:

@@ -9,8 +9,9 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,6 +19,13 @@ from tprov_kernel.errors import ConfigurationError, TerraformFailed, ToolError, 
 from tprov_kernel.given import PRIVATE_FILE, VARIABLES_FILE
 from tprov_kernel.messages import ApplyResult
 from tprov_kernel.process import Completed, Ending, Guard, clean_environment, run
+from tprov_kernel.redaction import (
+    Scrubber,
+    redact_plan,
+    secrets_of_state,
+    secrets_of_state_file,
+    without_credentials,
+)
 from tprov_kernel.settings import CloudSettings
 from tprov_kernel.toolchain import Tool
 
@@ -192,11 +200,23 @@ def _diagnostic(raw: Mapping[str, Any]) -> Diagnostic:
     )
 
 
-def failure(what: str, found: Sequence[Diagnostic], completed: Completed) -> TprovError:
-    """Say why a Terraform command failed, and whether another attempt can help."""
+def failure(
+    what: str, found: Sequence[Diagnostic], completed: Completed, scrub: Callable[[str], str]
+) -> TprovError:
+    """Say why a Terraform command failed, and whether another attempt can help.
+
+    Args:
+        what: The command.
+        found: What Terraform said.
+        completed: How it ended.
+        scrub: Takes known secrets out of a text.
+    """
+    # Before blanks are folded, and after: a secret may have some, or it was wrapped.
+    found = [replace(d, summary=scrub(d.summary), detail=scrub(d.detail)) for d in found]
     errors = list(dict.fromkeys(d for d in found if d.severity == "error"))  # some come twice
     errors = [d for d in errors if not _PREAMBLE.match(d.summary)] or errors
-    said = " ".join(d.sentence for d in errors[:3]) or _tail(completed.stderr)
+    said = " ".join(d.sentence for d in errors[:3]) or _tail(completed.stderr, scrub)
+    said = without_credentials(scrub(said))
     code = completed.returncode
     ended = f"ended by signal {-code}." if code < 0 else f"exit code {code}."
     message = f"terraform {what} failed: {said or ended}"
@@ -260,13 +280,30 @@ _VERBS = {
 }
 
 
-def _tail(stderr: bytes) -> str:
-    words = " ".join(stderr.decode(errors="replace").split())[-600:]
+def _tail(stderr: bytes, scrub: Callable[[str], str]) -> str:
+    """The end of what went to stderr; scrubbed before it is cut, which may leave half a secret."""
+    folded = " ".join(scrub(stderr.decode(errors="replace")).split())
+    words = without_credentials(scrub(folded))[-600:]
     return words if not words or words.endswith(".") else f"{words}."
 
 
 def _is_there(file: Path) -> bool:
     return file.exists()
+
+
+def _content(file: Path) -> bytes:
+    with suppress(OSError):
+        return file.read_bytes()
+    return b""
+
+
+def _object_in(text: bytes) -> dict[str, Any]:
+    """The object that a text is, if it is one."""
+    try:
+        found = json.loads(text or b"{}")
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def _as_object(text: bytes, what: str) -> dict[str, Any]:
@@ -309,8 +346,9 @@ class Terraform:
         cli_config: Terraform's CLI configuration file; it replaces the user's own.
         cloud: Credentials and endpoint that the provider gets through the environment.
         suffix: The stack's suffix, as `var.name_suffix`.
-        scrub: Takes known secrets out of what an error says: Terraform 1.11 quotes a sensitive
-            variable whose validation fails.
+        secrets: Gives the secrets that are known without plan and state; it is called, on a thread,
+            when something has failed: Terraform 1.11 quotes a sensitive variable whose validation
+            fails.
         hold: Descriptors, the stack's lock, that the guard keeps open until a command has ended:
             nobody else starts one in this directory before, even if this worker dies.
     """
@@ -324,11 +362,11 @@ class Terraform:
         cli_config: Path,
         cloud: CloudSettings,
         suffix: str,
-        scrub: Callable[[str], str],
+        secrets: Callable[[], Collection[str]],
         hold: Sequence[int] = (),
     ) -> None:
         self._hold = tuple(hold)
-        self._scrub = scrub
+        self._secrets = secrets
         self.tool = tool
         self._guard = guard
         self.directory = directory
@@ -348,7 +386,7 @@ class Terraform:
         """
         done = await self._run(init_args(), timeout=300)
         if done.returncode != 0:
-            raise self._failure("init", diagnostics(parse_events(done.stdout)), done)
+            raise await self._failure("init", diagnostics(parse_events(done.stdout)), done)
 
     async def plan(
         self,
@@ -377,10 +415,11 @@ class Terraform:
         found = diagnostics(events)
         undeclared = [d for d in found if "undeclared variable" in d.summary.lower()]
         if done.returncode not in (0, 2):
-            raise self._failure("plan", found, done)
+            raise await self._failure("plan", found, done, plan=out)
         if undeclared:
+            scrubber = await self.scrubber(plan=out)
             raise ConfigurationError(
-                self._scrub(f"terraform plan: {undeclared[0].sentence}"),
+                scrubber.text(f"terraform plan: {undeclared[0].sentence}"),
                 remedy="Declare it, or leave it out.",
             )
         if not _is_there(out):
@@ -391,7 +430,7 @@ class Terraform:
         """A saved plan as JSON; secrets are in it in the clear."""
         done = await self._run(show_args(plan), timeout=300)
         if done.returncode != 0:
-            raise self._failure("show", [], done)
+            raise await self._failure("show", [], done)
         text = done.stdout.strip()
         if not (text.startswith(b"{") and text.endswith(b"}")):
             raise ToolError("terraform show did not answer in JSON.", remedy=DOCTOR)
@@ -401,7 +440,7 @@ class Terraform:
         """The state as `terraform show -json` gives it, with Terraform's marks."""
         done = await self._run(["show", "-json", "-no-color"], timeout=300)
         if done.returncode != 0:
-            raise self._failure("show", [], done)
+            raise await self._failure("show", [], done)
         return _as_object(done.stdout, "show")
 
     async def apply(
@@ -448,17 +487,18 @@ class Terraform:
         """
         done = await self._run(import_args(address, id), timeout=600)
         if done.returncode != 0:
-            said = _tail(done.stderr)
+            scrub = (await self.scrubber()).text
+            said = _tail(done.stderr, scrub)
             if "does not exist in the configuration" in said:
                 raise ConfigurationError(f"The configuration has no {address} any more.")
             kind = TerraformFailed if _TRANSIENT.search(said) else ConfigurationError
-            raise kind(self._scrub(f"terraform import of {address} failed: {said}"))
+            raise kind(scrub(f"terraform import of {address} failed: {said}"))
 
     async def output(self) -> dict[str, Any]:
         """The outputs as `terraform output -json` gives them; secrets are in it in the clear."""
         done = await self._run(output_args(), timeout=300)
         if done.returncode != 0:
-            raise self._failure("output", [], done)
+            raise await self._failure("output", [], done)
         return _as_object(done.stdout, "output")
 
     async def state(self) -> dict[str, Any]:
@@ -476,12 +516,53 @@ class Terraform:
         else:
             done = await self._run(state_args(), timeout=300)
             if done.returncode != 0:
-                raise self._failure("state pull", [], done)
+                raise await self._failure("state pull", [], done)
             return _as_object(done.stdout.strip(), "state pull")
 
-    def _failure(self, what: str, found: Sequence[Diagnostic], completed: Completed) -> TprovError:
-        error = failure(what, found, completed)
-        return type(error)(self._scrub(error.message), remedy=error.remedy)
+    async def scrubber(self, *, plan: Path | None = None) -> Scrubber:
+        """Knows every secret that can be known here: given ones, and what the state marks.
+
+        After an apply that failed, the state (or `errored.tfstate`, which could not be uploaded)
+        holds secrets that no plan knew: what was created.
+
+        Args:
+            plan: A plan file; also one of a plan that failed, which tells what it knew.
+        """
+        known = set(await asyncio.to_thread(self._secrets))
+        for text in (await self._state_text(), _content(self.directory / "errored.tfstate")):
+            if state := _object_in(text):
+                known |= secrets_of_state_file(state)
+                if state.get("resources"):  # marks of a schema, which older states do not hold
+                    shown = await self._quietly(["show", "-json", "-no-color"])
+                    known |= await asyncio.to_thread(secrets_of_state, _object_in(shown))
+        if plan is not None and _is_there(plan):
+            shown_plan = _object_in(await self._quietly(show_args(plan)))
+            redacted = await asyncio.to_thread(redact_plan, shown_plan, known=known)
+            known |= redacted.secrets
+        return await asyncio.to_thread(Scrubber, known)
+
+    async def _state_text(self) -> bytes:
+        if (self.directory / ".terraform" / "terraform.tfstate").exists():
+            return await self._quietly(state_args())
+        return _content(self.directory / "terraform.tfstate")
+
+    async def _quietly(self, args: Sequence[str]) -> bytes:
+        """What a command prints; nothing if it fails: another failure is being told already."""
+        with suppress(ToolError, OSError, TimeoutError):
+            done = await self._run(args, timeout=60)
+            return done.stdout if done.returncode == 0 else b""
+        return b""
+
+    async def _failure(
+        self,
+        what: str,
+        found: Sequence[Diagnostic],
+        completed: Completed,
+        *,
+        plan: Path | None = None,
+    ) -> TprovError:
+        scrubber = await self.scrubber(plan=plan)
+        return failure(what, found, completed, scrubber.text)
 
     async def _run(
         self,

@@ -8,24 +8,23 @@ within this plan only, so that a changed secret is seen to change.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from tprov_kernel.redaction.configuration import redact_configuration
-from tprov_kernel.redaction.hcl import (
-    ephemeral_variables,
-    secret_defaults,
-    sensitive_variables,
-)
+from tprov_kernel.redaction.hcl import secrets_written
 from tprov_kernel.redaction.marks import SAME_AS, STAND_IN, Marks, prune
-from tprov_kernel.redaction.scrub import Scrubber, is_worth_hiding
+from tprov_kernel.redaction.scrub import SENSITIVE, Scrubber, is_worth_hiding
 from tprov_kernel.redaction.shapes import as_dict, dicts, keep, strings
 
 _TOP = ("format_version", "terraform_version", "timestamp", "applyable", "complete", "errored")
 _RESOURCE = ("address", "mode", "type", "name", "index", "provider_name", "schema_version")
 _CHANGED = (*_RESOURCE, "previous_address", "module_address", "deposed", "action_reason")
 _INVOKED = ("address", "type", "name", "provider_name")
+_KEY = re.compile(r'\["((?:[^"\\]|\\.)*)"\]')
 
 
 @dataclass(frozen=True)
@@ -70,6 +69,44 @@ def redact_plan(
     )
 
 
+def secret_keys(redacted: Redacted, plan: Mapping[str, Any]) -> list[str]:
+    """Find the addresses in whose keys a secret stands, and give them without it.
+
+    ``for_each = nonsensitive(...)`` makes such ones. An address is not a text like others: things
+    are done by it.
+    """
+    scrub = redacted.scrubber.text
+    found = [
+        address
+        for address in _addresses(plan)
+        for key in _KEY.findall(address)
+        if scrub(key) != key or scrub(_unquoted(key)) != _unquoted(key)
+    ]
+    return sorted({_KEY.sub(f'["{SENSITIVE}"]', address) for address in found})
+
+
+def _addresses(plan: Mapping[str, Any]) -> Iterator[str]:
+    def within(module: Any) -> Iterator[str]:
+        for item in dicts(as_dict(module).get("resources")):
+            yield str(item.get("address", ""))
+        for child in dicts(as_dict(module).get("child_modules")):
+            yield from within(child)
+
+    for item in (*dicts(plan.get("resource_changes")), *dicts(plan.get("resource_drift"))):
+        yield str(item.get("address", ""))
+        yield str(item.get("previous_address", ""))
+    values = as_dict(as_dict(plan.get("prior_state")).get("values"))
+    yield from within(values.get("root_module"))
+
+
+def _unquoted(key: str) -> str:
+    key = key.replace("$${", "${").replace("%%{", "%{")
+    try:
+        return str(json.loads(f'"{key}"'))
+    except ValueError:
+        return key
+
+
 def secrets_of_state(state: Mapping[str, Any]) -> frozenset[str]:
     """Find what is marked in `terraform show -json` of a state (without a plan file).
 
@@ -80,8 +117,42 @@ def secrets_of_state(state: Mapping[str, Any]) -> frozenset[str]:
     return frozenset(s for s in marks.secrets if is_worth_hiding(s))
 
 
-def given_secrets(sources: Iterable[str], values: Mapping[str, Any]) -> frozenset[str]:
-    """Find the values of variables that are declared sensitive or ephemeral, given or by default.
+def secrets_of_state_file(state: Mapping[str, Any]) -> frozenset[str]:
+    """Find what is marked in a state as it lies in its file, `errored.tfstate` among them.
+
+    No program is needed for it. A mark whose path leads nowhere counts for the whole resource.
+    """
+    marks = Marks()
+    for output in as_dict(state.get("outputs")).values():
+        if as_dict(output).get("sensitive"):
+            marks.collect(as_dict(output).get("value"))
+    for resource in dicts(state.get("resources")):
+        for instance in dicts(resource.get("instances")):
+            values = instance.get("attributes")
+            for path in instance.get("sensitive_attributes") or []:
+                marks.collect(_at(values, path))
+    return frozenset(s for s in marks.secrets if is_worth_hiding(s))
+
+
+def _at(values: Any, path: Any) -> Any:
+    """What a path of `sensitive_attributes` leads to."""
+    found = values
+    for step in path if isinstance(path, list) else [None]:
+        name = as_dict(step).get("value")
+        key: Any = name.get("value") if isinstance(name, dict) else name
+        if found is None:
+            return None
+        try:
+            found = found[key]
+        except (LookupError, TypeError):
+            return values
+    return found
+
+
+def given_secrets(
+    sources: Iterable[str], values: Mapping[str, Any], *, modules: Iterable[str] = ()
+) -> frozenset[str]:
+    """Find what the sources say is secret: values of variables, defaults, literals.
 
     For a `Scrubber` before there is a plan: Terraform 1.11 prints a sensitive variable whose
     validation fails.
@@ -90,12 +161,10 @@ def given_secrets(sources: Iterable[str], values: Mapping[str, Any]) -> frozense
         sources: Contents of the root module's `.tf` and `.tf.json` files.
         values: Variable name to value, as in `terraform.tfvars.json`; a text is a secret of its
             own, in anything else each leaf is one.
+        modules: Contents of other modules' files.
     """
-    texts = list(sources)
     marks = Marks()
-    marks.collect(secret_defaults(texts))
-    for name in sensitive_variables(texts) | ephemeral_variables(texts):
-        marks.collect(values.get(name))
+    marks.collect(secrets_written(sources, modules, values))
     return frozenset(s for s in marks.secrets if is_worth_hiding(s))
 
 

@@ -6,6 +6,7 @@ import base64
 import html
 import json
 import re
+import unicodedata
 from collections.abc import Callable, Container, Iterable, Iterator
 from typing import Any
 from urllib.parse import quote, quote_plus
@@ -17,6 +18,12 @@ SENSITIVE = "(sensitive value)"
 
 MIN_LENGTH = 8
 """Characters a secret must have to be looked for: shorter ones would hit everywhere."""
+
+_URL = re.compile(rf"[A-Za-z][\w+.-]*://(?:{re.escape(SENSITIVE)}|[^\s\"'<>])*")
+_USER_INFO = re.compile(r"(?<=://)[^/?#]*@")
+_QUERY = re.compile(r"(?<=[?&;])([^=&;#]+)=(?!\(sensitive)([^&;#]+)")
+_PLAIN_QUERIES = frozenset({"ref", "depth", "archive", "version"})
+"""What module sources say there: nothing of it is secret."""
 
 _PEM_FRAME = re.compile(r"-----(BEGIN|END) [A-Z0-9 ]+-----")
 
@@ -32,6 +39,7 @@ class Scrubber:
 
     def __init__(self, secrets: Iterable[str], *, vocabulary: Iterable[str] = ()) -> None:
         words = {word.casefold() for word in vocabulary}
+        self._vocabulary = frozenset(words)
         self._exact = {s for s in secrets if is_worth_hiding(s, words)}
         forms = {form for s in self._exact for form in _forms(s) if is_worth_hiding(form, words)}
         # Every form by its first characters, the longest first: a text is then looked through
@@ -39,6 +47,11 @@ class Scrubber:
         self._by_start: dict[str, list[str]] = {}
         for form in sorted(forms, key=len, reverse=True):
             self._by_start.setdefault(form[:MIN_LENGTH], []).append(form)
+
+    def joined_with(self, other: Scrubber) -> Scrubber:
+        """Give one that knows the secrets of both."""
+        vocabulary = self._vocabulary | other._vocabulary
+        return Scrubber(self._exact | other._exact, vocabulary=vocabulary)
 
     def __repr__(self) -> str:
         return f"Scrubber(<{len(self._exact)} secrets>)"
@@ -100,6 +113,15 @@ class Scrubber:
         return found
 
 
+def without_credentials(text: str) -> str:
+    """Take user info and the values of queries out of every URL in a text."""
+    return _URL.sub(lambda url: _QUERY.sub(_hidden, _USER_INFO.sub("", url[0])), text)
+
+
+def _hidden(query: re.Match[str]) -> str:
+    return query[0] if query[1] in _PLAIN_QUERIES else f"{query[1]}={SENSITIVE}"
+
+
 def is_worth_hiding(text: str, vocabulary: Container[str] = ()) -> bool:
     """Whether a value is long enough, and not a word of the vocabulary."""
     bare = text.strip()
@@ -109,8 +131,15 @@ def is_worth_hiding(text: str, vocabulary: Container[str] = ()) -> bool:
 
 
 def _forms(secret: str) -> Iterator[str]:
-    """Every way in which a secret may be written; each line of it may stand alone, indented."""
-    for part in {secret, secret.strip(), *(line.strip() for line in secret.splitlines())}:
+    """Every way in which a secret may be written; each line of it may stand alone, indented.
+
+    A text for people is folded into one line, with one blank for many; and Terraform normalises
+    what it reads.
+    """
+    wholes = {secret, unicodedata.normalize("NFC", secret)}
+    parts = {line.strip() for whole in wholes for line in whole.splitlines()}
+    parts |= {whole.strip() for whole in wholes} | {" ".join(whole.split()) for whole in wholes}
+    for part in wholes | parts:
         if len(part) >= MIN_LENGTH:
             yield part
             yield from _escaped(part)
