@@ -112,7 +112,14 @@ def reset(context: typer.Context, yes: Yes = False) -> None:
 
 
 @command(SERVICES)
-def worker(context: typer.Context, task_queue: Queue = "", target: TargetOption = None) -> None:
+def worker(
+    context: typer.Context,
+    task_queue: Queue = "",
+    target: TargetOption = None,
+    verbose: Annotated[
+        bool, typer.Option("-v", "--verbose", help="Show stack traces of attempts that fail.")
+    ] = False,
+) -> None:
     """Poll a task queue and do what its runs need, until Ctrl-C.
 
     Credentials for the Cloud API come from this command's environment, and stay in it. Start as
@@ -125,7 +132,7 @@ def worker(context: typer.Context, task_queue: Queue = "", target: TargetOption 
     place = place_of(context, target)
     from tprov_kernel.cli import working
 
-    raise typer.Exit(say.to_its_end(working.worker(place, task_queue=task_queue)))
+    raise typer.Exit(say.to_its_end(working.worker(place, task_queue=task_queue, verbose=verbose)))
 
 
 @command(SERVICES, "codec-server")

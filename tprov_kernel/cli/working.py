@@ -31,9 +31,16 @@ def until_told() -> asyncio.Event:
 
 @asynccontextmanager
 async def polling(
-    settings: Settings, toolchain: Toolchain, guard: Guard, task_queue: str
+    settings: Settings,
+    toolchain: Toolchain,
+    guard: Guard,
+    task_queue: str,
+    *,
+    verbose: bool = False,
 ) -> AsyncIterator[str]:
     """Run a worker while the block runs; gives its identity.
+
+    A step's attempt that fails is told in a sentence, or, if verbose, with its stack trace.
 
     Raises:
         ServiceError: The server does not answer.
@@ -47,12 +54,12 @@ async def polling(
     key_ring = KeyRing.find(settings.key_ring)
     client = await connect(settings, key_ring, identity=identity)
     activities = Activities(settings=settings, toolchain=toolchain, key_ring=key_ring, guard=guard)
-    with in_sentences():
+    with in_sentences(verbose=verbose):
         async with build_worker(client, activities, task_queue=task_queue, identity=identity):
             yield identity
 
 
-async def worker(place: Place, *, task_queue: str) -> int:
+async def worker(place: Place, *, task_queue: str, verbose: bool = False) -> int:
     """Poll a task queue until told to stop."""
     from tprov_kernel.process import Guard
     from tprov_kernel.toolchain import find_toolchain
@@ -66,7 +73,7 @@ async def worker(place: Place, *, task_queue: str) -> int:
         if settings.target == "remote":
             _warn_about_keys(settings)
             say.doubts(settings)
-        async with polling(settings, toolchain, guard, queue) as identity:
+        async with polling(settings, toolchain, guard, queue, verbose=verbose) as identity:
             where = settings.address
             say.answer(
                 f"Polling {queue} at {where}, namespace {settings.namespace}, as {identity}."
