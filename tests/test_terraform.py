@@ -74,8 +74,12 @@ def test_a_diagnostic_is_one_sentence_without_its_source_snippet() -> None:
         ("Failed", "context deadline exceeded"),
         ("Error acquiring the state lock", ""),
         ("Failed", "dial tcp 127.0.0.1:1: connection refused"),
-        # A plug-in that was killed while it worked, and while it started.
+        # A plug-in that was killed while it worked (told so or so), and while it started.
         ("Plugin did not respond", "The plugin encountered an error, and failed to respond"),
+        (
+            "Request cancelled",
+            "The plugin6.(*GRPCProvider).ApplyResourceChange request was cancelled.",
+        ),
         ("Failed to load plugin schemas", "Unrecognized remote plugin message: Failed to read any"),
     ],
 )

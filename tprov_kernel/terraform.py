@@ -39,6 +39,7 @@ APPLY_ENDING = Ending(wait=20, interrupt=10, terminate=2)
 _TRANSIENT = re.compile(
     r"unavailable|deadline ?exceeded|resource ?exhausted|connection (refused|reset)|timed? ?out"
     r"|plugin (did not respond|exited|crashed)|remote plugin message|connection is shut down"
+    r"|request was cancelled"
     r"|temporarily|code = (internal|aborted|unknown)|state lock|too many requests|\b50[234]\b",
     re.IGNORECASE,
 )
