@@ -185,6 +185,44 @@ def test_a_worker_goes_on_with_its_keys_when_the_file_vanishes_or_breaks(tmp_pat
     assert ring.unseal(ring.seal(b"y", kind="plan"), kind="plan") == b"y"
 
 
+def test_another_ring_in_the_file_s_place_takes_nothing_away(tmp_path: Path) -> None:
+    """It adds its keys for reading; ours stay, the active one and that for digests too.
+
+    When the right file is back, a rotation there is noticed as ever.
+    """
+    path, copy = tmp_path / "keys.json", tmp_path / "copy"
+    worker = KeyRing.load_or_create(path)
+    before, digest, ours = worker.seal(b"ours", kind="plan"), worker.mac(b"x"), worker.active
+    path.rename(copy)
+    theirs = KeyRing.load_or_create(path).seal(b"theirs", kind="plan")
+
+    assert worker.unseal(before, kind="plan") == b"ours"
+    assert worker.unseal(theirs, kind="plan") == b"theirs"
+    assert (worker.active, worker.mac(b"x")) == (ours, digest)
+    with pytest.raises(SettingsError, match="another key ring"):
+        worker.rotate()
+
+    copy.rename(path)
+    rotated = KeyRing.load(path).rotate()
+    worker.refresh()
+    assert worker.active == rotated
+    assert worker.unseal(before, kind="plan") == b"ours"
+
+
+@pytest.mark.parametrize("what", ["stacks/happy/journal.jsonl", "audits/happy-1.md"])
+def test_a_lost_ring_is_not_replaced_by_a_new_one(tmp_path: Path, what: str) -> None:
+    """A new one would hide the loss, until somebody approves what nobody can read."""
+    (tmp_path / what).parent.mkdir(parents=True)
+    (tmp_path / what).write_text("x")
+    ring = KeyRing.find(tmp_path / "keys.json", environ={})
+    for use in (lambda: ring.seal(b"x", kind="plan"), lambda: ring.mac(b"x"), ring.make):
+        with pytest.raises(SettingsError, match="There is no key ring at") as raised:
+            use()
+        assert "Put its copy back" in raised.value.remedy
+        assert "tprov reset" in raised.value.remedy
+    assert not (tmp_path / "keys.json").exists()
+
+
 def test_a_dropped_key_is_gone_for_everybody_at_the_next_use(tmp_path: Path) -> None:
     """A running codec server must not go on reading what was meant to be unreadable."""
     path = tmp_path / "keys.json"

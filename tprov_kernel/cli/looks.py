@@ -275,6 +275,7 @@ def _key_ring(path: Path, environ: Mapping[str, str]) -> Line:
 
     try:
         keys = KeyRing.find(path, environ=environ)
+        keys.check_may_be_made()
     except TprovError as error:
         return Line(
             name="key ring",

@@ -66,6 +66,15 @@ class Keys:
             mac_key=self.mac_key,
         )
 
+    def besides(self, others: Keys) -> Keys:
+        """The same keys, and those of another ring for reading."""
+        return Keys(
+            active=self.active,
+            keys={**others.keys, **self.keys},
+            created={**others.created, **self.created},
+            mac_key=self.mac_key,
+        )
+
 
 NONE = Keys(active="", keys={}, created={}, mac_key=b"")
 """Of a key ring that is not there yet."""
@@ -201,6 +210,16 @@ def missing(path: Path) -> SettingsError:
     return SettingsError(
         f"There is no key ring at {path}.",
         remedy="Start the services once (`tprov up`): they make one. Or set TPROV_KEYS.",
+    )
+
+
+def gone(path: Path) -> SettingsError:
+    """The sentence for a key ring that was there, and that a new one must not hide."""
+    return SettingsError(
+        f"There is no key ring at {path}, and what is in {path.parent} was encrypted with one: a"
+        " new one could not read it.",
+        remedy="Put its copy back, or set TPROV_KEYS. If nothing of it is needed any more, `tprov"
+        f" reset` begins anew; with the remote target, move {path.parent} away.",
     )
 
 

@@ -129,11 +129,20 @@ class KeyRing:
         """Generate a first key where there is none yet; give the keys.
 
         Raises:
-            SettingsError: The file cannot be written.
+            SettingsError: The file cannot be written, or is lost.
         """
         if not self._keys.active:
             self._keys = self._source.make()
         return self._keys
+
+    def check_may_be_made(self) -> None:
+        """Refuse a key ring that is lost; one that is there, or was never, is fine.
+
+        Raises:
+            SettingsError: It is lost.
+        """
+        if not self._keys.active:
+            self._source.check_may_be_made()
 
     def check_exists(self) -> None:
         """Refuse a key ring that is not there yet.

@@ -74,6 +74,13 @@ class KeySource:
         """The keys if this one may have come to them."""
         return None
 
+    def check_may_be_made(self) -> None:
+        """Refuse to generate a first key where there was one.
+
+        Raises:
+            SettingsError: There was.
+        """
+
     def make(self) -> Keys:
         """Generate a first key, because one is needed.
 
@@ -114,17 +121,30 @@ class File(KeySource):
         return self._keys
 
     def renewed(self) -> Keys | None:
-        """One that is gone or broken changes nothing: what is known stays readable."""
+        """One that is gone or broken changes nothing, and another ring only adds to ours."""
         try:
             if keyfile.version_of(self.path.stat()) == self._version:
                 return None
-            return self.read()
+            found, self._version = keyfile.read(self.path)
         except (OSError, SettingsError):
             return None
+        self._keys = self._keys.besides(found) if self._is_another(found) else found
+        return self._keys
+
+    def _is_another(self, found: Keys) -> bool:
+        """Whether another ring took the place of ours, which no rotation does."""
+        return bool(self._keys.keys) and found.mac_key != self._keys.mac_key
+
+    def check_may_be_made(self) -> None:
+        """Refuse where one was: its stacks and audits are there, and it is not."""
+        places = (self.path.parent / name for name in ("stacks", "audits"))
+        if not self.path.exists() and any(any(p.iterdir()) for p in places if p.is_dir()):
+            raise keyfile.gone(self.path)
 
     def make(self) -> Keys:
         """Make the file, or read it; of two processes at once, one generates."""
         if not self.path.exists():
+            self.check_may_be_made()
             try:
                 private_directory(self.path.parent)
             except OSError as error:
@@ -138,6 +158,11 @@ class File(KeySource):
         """Under its lock: what another process has just written is not lost."""
         with keyfile.locked(self.path):
             keys, _ = keyfile.read(self.path)
+            if self._is_another(keys):
+                raise SettingsError(
+                    f"The file {self.path} is another key ring than the one we work with.",
+                    remedy="Put the right one back.",
+                )
             keyfile.write(self.path, how(keys))
             return self.read()
 
