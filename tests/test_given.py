@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import traceback
 from pathlib import Path
 
 import pytest
 
+from tests.conftest import Platform
 from tprov_kernel.errors import ReferenceMissing
 from tprov_kernel.given import MAX_REFERENCED, is_reference, plainly_given, resolve, warning_about
 from tprov_kernel.payloads.keyring import KeyRing
+from tprov_kernel.redaction import declared_types
 from tprov_kernel.stacks import StackDirectory, given_in, take_snapshot
 
 SOURCE = """
@@ -138,6 +142,87 @@ def test_a_file_that_is_too_large_is_refused_and_never_cut(
     assert "'password'" in raised.value.message
     assert [p.name for p in module.iterdir()] == ["main.tf"]
     assert given.known({})["once"] == "y" * MAX_REFERENCED
+
+
+STRUCTURED = """
+variable "db" {
+  type = object({
+    user = string
+    port = number # its own
+  })
+  sensitive = true
+}
+variable "hosts" {
+  sensitive = true
+  type      = list(string)
+}
+variable "port" {
+  type      = number
+  sensitive = true
+}
+variable "anything" {
+  type      = any
+  sensitive = true
+}
+variable "digits" {
+  sensitive = true
+}
+output "sum" {
+  value = nonsensitive(join(" ", [
+    var.db.user, var.db.port + var.port, length(var.hosts), var.anything.a, var.digits
+  ]))
+}
+"""
+
+
+def test_a_reference_may_lead_to_a_list_or_an_object(
+    keys: KeyRing, tmp_path: Path, platform: Platform
+) -> None:
+    """JSON for what is no text, a text for what is one; Terraform itself takes all of them."""
+    module = tmp_path / "module"
+    module.mkdir()
+    (module / "main.tf").write_text(STRUCTURED)
+    (tmp_path / "db.json").write_text('{"user": "canary-user", "port": 5000}')
+    variables = {
+        "db": f"file:{tmp_path}/db.json",
+        "hosts": "env:HOSTS",
+        "port": "env:PORT",
+        "anything": "env:ANYTHING",
+        "digits": "env:DIGITS",
+    }
+    environ = {"HOSTS": '["a", "b"]', "PORT": "432", "ANYTHING": '{"a": "x"}', "DIGITS": "007"}
+    given = given_in(take_snapshot(module, variables=variables, key_ring=keys), keys)
+    with given.on_disk(module, environ):
+        done = subprocess.run(
+            [*platform.toolchain.terraform.argv, "plan", "-input=false", "-no-color"],
+            cwd=module,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=60,
+        )
+    assert 'sum = "canary-user 5432 2 x 007"' in done.stdout, done.stderr
+    known = given.known(environ)
+    assert known["db"] == {"user": "canary-user", "port": 5000}
+    assert (known["port"], known["digits"]) == ("432", "007")
+
+
+@pytest.mark.parametrize("text", ["canary, canary", "[canary", '{user = "canary"}', ""])
+def test_what_is_no_json_where_it_has_to_be_is_a_sentence(
+    module: Path, keys: KeyRing, text: str
+) -> None:
+    """It names variable and reference, and quotes nothing, in a cause neither."""
+    (module / "main.tf").write_text(STRUCTURED)
+    given = given_in(take_snapshot(module, variables={"hosts": "env:H"}, key_ring=keys), keys)
+    with pytest.raises(ReferenceMissing, match="'hosts' is given as env:H, and what") as raised:
+        given.on_disk(module, {"H": text}).__enter__()
+    assert "canary" not in "".join(traceback.format_exception(raised.value))
+
+
+def test_json_syntax_declares_types_too() -> None:
+    """With or without blanks; a file that cannot be read declares none."""
+    source = '{"variable": {"a": {"type": "list( string )"}, "b": {"type": "string"}, "c": {}}}'
+    assert declared_types([source, "variable {{{"]) == {"a": "list(string)", "b": "string"}
 
 
 def test_a_plain_secret_is_warned_about(module: Path) -> None:

@@ -942,6 +942,7 @@ def test_the_public_names() -> None:
         "Redacted",
         "Scrubber",
         "assigned_values",
+        "declared_types",
         "declared_variables",
         "ephemeral_variables",
         "event_view",

@@ -4,6 +4,8 @@ The value of a variable that the configuration marks sensitive or ephemeral does
 stack's directory: it travels inside the sealed snapshot, and lies on disk (mode 0600) only while
 Terraform plans or applies, as a plan file does. Instead of a value, ``env:NAME`` or ``file:PATH``
 may be given for such a variable: then only the name travels, and the worker looks the value up.
+What is found is a text where the variable is one (or a number, or true or false, which Terraform
+reads from a text); for a list, a map or an object it has to be JSON.
 """
 
 from __future__ import annotations
@@ -19,7 +21,12 @@ from typing import Any
 
 from tprov_kernel.errors import ConfigurationError, ReferenceMissing
 from tprov_kernel.files import write_private
-from tprov_kernel.redaction import assigned_values, ephemeral_variables, sensitive_variables
+from tprov_kernel.redaction import (
+    assigned_values,
+    declared_types,
+    ephemeral_variables,
+    sensitive_variables,
+)
 from tprov_kernel.settings import KEYS_VARIABLE
 
 VARIABLES_FILE = "zz_tprov.auto.tfvars.json"
@@ -30,6 +37,9 @@ PRIVATE_FILE = "zz_tprov_private.auto.tfvars.json"
 
 MAX_REFERENCED = 100_000
 """Bytes of a file that a reference may name."""
+
+_SCALARS = ("", "string", "number", "bool")
+"""Types that Terraform reads from a text; a variable without one is as good as a text."""
 
 _REFERENCE = re.compile(r"(?P<kind>env|file):(?P<name>\S.*)")
 
@@ -45,6 +55,7 @@ class Given:
             in other directories than the root module's among them.
         secret: Names of those variables.
         values: Variable name to the value that was given, references as they are.
+        types: Variable name to the type that it declares, if it does.
     """
 
     root: str
@@ -52,6 +63,7 @@ class Given:
     private: Mapping[str, bytes]
     secret: frozenset[str]
     values: Mapping[str, Any]
+    types: Mapping[str, str]
 
     @classmethod
     def of(cls, files: Mapping[str, bytes], *, root: str) -> Given:
@@ -79,14 +91,21 @@ class Given:
                     private[place.with_name(PRIVATE_FILE).as_posix()] = _dump(hidden)
             elif _names_one_of(_text(files[name]), secret):
                 private[name] = public.pop(name)
-        return cls(root=root, public=public, private=private, secret=secret, values=values)
+        return cls(
+            root=root,
+            public=public,
+            private=private,
+            secret=secret,
+            values=values,
+            types=declared_types(sources),
+        )
 
     def known(self, environ: Mapping[str, str] = os.environ) -> dict[str, Any]:
         """The values for redaction: references looked up, those that lead nowhere left out."""
         known = dict(self.values)
         for name in self.secret & known.keys():
             with suppress(ConfigurationError):
-                known[name] = resolve(name, known[name], environ)
+                known[name] = self._resolved(name, known[name], environ)
         return known
 
     @contextmanager
@@ -100,7 +119,8 @@ class Given:
         for name in files:
             if PurePosixPath(name).name == PRIVATE_FILE:
                 values = json.loads(files[name])
-                files[name] = _dump({n: resolve(n, v, environ) for n, v in values.items()})
+                found = {n: self._resolved(n, v, environ) for n, v in values.items()}
+                files[name] = _dump(found)
         try:
             for name, content in files.items():
                 (directory / name).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -109,23 +129,55 @@ class Given:
         finally:
             self.clear(directory)
 
+    def _resolved(self, variable: str, value: Any, environ: Mapping[str, str]) -> Any:
+        return resolve(variable, value, environ, type_=self.types.get(variable, ""))
+
     def clear(self, directory: Path) -> None:
         """Remove what a worker that died may have left there."""
         for name in self.private:
             (directory / name).unlink(missing_ok=True)
 
 
-def resolve(variable: str, value: Any, environ: Mapping[str, str]) -> Any:
+def resolve(variable: str, value: Any, environ: Mapping[str, str], *, type_: str = "") -> Any:
     """Look up a reference on this machine; anything else is the value itself.
 
+    Args:
+        variable: Whose value it is.
+        value: What was given for it.
+        environ: Where ``env:`` looks.
+        type_: The type that the variable declares; empty where it declares none.
+
     Raises:
-        ReferenceMissing: There is no such environment variable, no such file to be read, or it is
-            larger than `MAX_REFERENCED`.
+        ReferenceMissing: There is no such environment variable, no such file to be read, it is
+            larger than `MAX_REFERENCED`, or no JSON where the type asks for it.
         ConfigurationError: It names our own key ring.
     """
     reference = _REFERENCE.fullmatch(value) if isinstance(value, str) else None
     if reference is None:
         return value
+    return _as_declared(variable, _looked_up(variable, reference, environ), value, type_)
+
+
+def _as_declared(variable: str, text: str, reference: str, type_: str) -> Any:
+    """What Terraform's own ``-var`` would make of a text, JSON in place of its language."""
+    if type_ in _SCALARS:
+        return text
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError):
+        value = None
+    if type_ == "any":
+        return value if isinstance(value, dict | list) else text
+    if value is None and text.strip() != "null":  # what is wrong with it would quote it
+        raise ReferenceMissing(
+            f"The variable {variable!r} is given as {reference}, and what is there is no JSON,"
+            " which its type asks for.",
+            remedy='Write it as JSON: {"user": "ada"} or ["a", "b"].',
+        )
+    return value
+
+
+def _looked_up(variable: str, reference: re.Match[str], environ: Mapping[str, str]) -> str:
     name = reference["name"]
     if reference["kind"] == "env":
         if name == KEYS_VARIABLE:

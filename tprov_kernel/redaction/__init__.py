@@ -16,6 +16,7 @@ a second: call them off an event loop.
 
 from tprov_kernel.redaction.hcl import (
     assigned_values,
+    declared_types,
     declared_variables,
     ephemeral_variables,
     sensitive_variables,
@@ -37,6 +38,7 @@ __all__ = [
     "Redacted",
     "Scrubber",
     "assigned_values",
+    "declared_types",
     "declared_variables",
     "ephemeral_variables",
     "event_view",

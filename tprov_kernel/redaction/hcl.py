@@ -61,6 +61,7 @@ class _Variable:
     sensitive: bool
     ephemeral: bool
     default: _Value = field(default=_Value(), repr=False)
+    type: str = ""
 
 
 @dataclass(frozen=True)
@@ -76,6 +77,11 @@ class _File:
 def declared_variables(sources: Iterable[str]) -> frozenset[str]:
     """Give the names of all variables that are declared."""
     return frozenset(v.name for v in _variables(sources))
+
+
+def declared_types(sources: Iterable[str]) -> dict[str, str]:
+    """Give the type of each variable that declares one, as it is written, without blanks."""
+    return {v.name: v.type for v in _variables(sources) if v.type}
 
 
 def ephemeral_variables(sources: Iterable[str]) -> frozenset[str]:
@@ -196,6 +202,7 @@ def _in_hcl(tokens: Sequence[Token]) -> _File:
                         sensitive=_says(here.get("sensitive")),
                         ephemeral=_says(here.get("ephemeral")),
                         default=_value(here.get("default", ())),
+                        type="".join(t.text for t in here.get("type", ())).strip(),
                     )
                 )
             case "locals":
@@ -285,6 +292,7 @@ def _in_json(source: str) -> _File:
                     sensitive=body.get("sensitive", False) is not False,
                     ephemeral=body.get("ephemeral", False) is not False,
                     default=_Value(tuple(_leaves(body.get("default")))),
+                    type=str(body.get("type", "")).replace(" ", ""),
                 )
             )
         for body in _listed(top.get("locals")):
