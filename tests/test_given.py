@@ -73,6 +73,37 @@ def test_secret_values_rest_nowhere_but_while_terraform_needs_them(
     assert {"canary-given", "canary-json"} <= set(given.known().values())
 
 
+def test_values_rest_neither_below_the_root_module_nor_under_a_strange_name(
+    module: Path, keys: KeyRing
+) -> None:
+    """A tfvars file that `file()` may read, objects in one, a name that is not ASCII."""
+    braces = 'error_message = "bad ${join("}}", ["x"])}"'
+    (module / "more.tf").write_text(
+        'variable "пароль" { sensitive = true }\n'
+        f'variable "v" {{\n  validation {{\n    condition = true\n    {braces}\n  }}\n'
+        "  sensitive = true\n}\n"
+    )
+    (module / "env").mkdir()
+    (module / "env" / "prod.tfvars").write_text('password = "canary-sub"\n')
+    (module / "env" / "plain.tfvars").write_text('region = "eu"\n')
+    (module / "terraform.tfvars").write_text('v = {\n  deep = { password = "canary-deep" }\n}\n')
+    variables = {"пароль": "env:STRANGE", "region": "here"}
+    snapshot = take_snapshot(module, variables=variables, key_ring=keys)
+    stack = StackDirectory(module.parent / "stacks", "s")
+    stack.unpack(snapshot, keys)
+    given = given_in(snapshot, keys)
+
+    assert b"canary" not in everything_in(stack.path)
+    assert (stack.root / "env" / "plain.tfvars").exists()
+    with given.on_disk(stack.config, {"STRANGE": "canary-strange"}):
+        told = everything_in(stack.path)
+        assert all(f"canary-{w}".encode() in told for w in ("sub", "deep", "strange"))
+    assert b"canary" not in everything_in(stack.path)
+    known = given.known({"STRANGE": "canary-strange"})
+    assert (known["пароль"], known["v"]) == ("canary-strange", ["canary-deep"])
+    assert "password" not in known
+
+
 def test_what_a_dead_worker_left_is_removed_by_the_next(module: Path, keys: KeyRing) -> None:
     """It was killed while Terraform planned."""
     snapshot = take_snapshot(module, variables={"password": "canary"}, key_ring=keys)

@@ -6,6 +6,7 @@ are not encrypted here, so that the server's own copy is looked through as well.
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
 import logging
@@ -20,13 +21,15 @@ import pytest
 from temporalio.client import Client
 from temporalio.service import RPCError
 
+from tests.cli.typed import Terminal, until_said
 from tests.conftest import Platform
 from tests.leaks import found_in
 from tests.test_workflow import asks, until
 from tprov_kernel import runs
 from tprov_kernel.connect import connect
 from tprov_kernel.observe import RunView
-from tprov_kernel.settings import Settings
+from tprov_kernel.settings import CloudSettings, Settings
+from tprov_kernel.terraform import Terraform
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -336,6 +339,55 @@ async def test_a_token_made_by_an_apply_that_fails_is_not_told(
             assert leaks(await recorded(client, handle, view), (token,)) == set(), told(view)
             await _stop(handle)
         assert token not in caplog.text
+
+
+async def test_a_state_that_could_not_be_uploaded_is_known_too(
+    platform: Platform, tmp_path: Path
+) -> None:
+    """Terraform leaves it in the directory; also one that no Terraform can read tells its marks."""
+    attributes = {"token": CANARY, "id": "public-id"}
+    marked = [[{"type": "get_attr", "value": "token"}]]
+    instance = {"attributes": attributes, "sensitive_attributes": marked}
+    state = {"version": 99, "resources": [{"type": "t", "name": "n", "instances": [instance]}]}
+    (tmp_path / "errored.tfstate").write_text(json.dumps(state))
+    terraform = Terraform(
+        tool=platform.toolchain.terraform,
+        guard=platform.guard,
+        directory=tmp_path,
+        cli_config=tmp_path / "terraform.rc",
+        cloud=CloudSettings(),
+        suffix="",
+        secrets=lambda: {"canary-that-was-given"},
+    )
+    (tmp_path / "terraform.rc").write_text("")
+    scrub = (await terraform.scrubber()).text
+    said = scrub(f"{CANARY} canary-that-was-given public-id")
+    assert said == "(sensitive value) (sensitive value) public-id"
+
+
+@pytest.mark.parametrize("verbose", [False, True])
+async def test_a_worker_s_terminal_tells_an_attempt_that_failed_in_a_sentence(
+    verbose: bool, platform: Platform, tmp_path: Path
+) -> None:
+    """With `-v` there is a stack trace, and no secret in it either."""
+    case = CASES["a literal argument of a module"]
+    client = await in_the_clear(platform)
+    stack, log = f"terminal-{verbose}".lower(), tmp_path / "worker.log"
+    words = ("worker", "--task-queue", stack, *(["-v"] if verbose else []))
+    settings = replace(platform.settings, task_queue=stack)
+    with Terminal(platform.settings.home).runs(*words, log=log) as process:
+        await asyncio.to_thread(until_said, log, "Polling", process=process, limit=60)
+        handle = await start(client, settings, platform, stack, tmp_path / "module", case)
+        view = await until(client, handle, _has_failed)
+        await asyncio.to_thread(until_said, log, "Invalid value", process=process, limit=30)
+        await _stop(handle)
+    told_ = log.read_text()
+    assert CANARY not in told_
+    assert ("Traceback" in told_) == verbose
+    line = f"stack-{stack}, terraform_plan, attempt 1 failed: terraform plan failed: Invalid value"
+    assert told_.count(line) == (not verbose)
+    assert len(told_.splitlines()) == 4 or verbose, told_
+    assert "(sensitive value)" in told(view)
 
 
 def _token(stack: Path) -> str:

@@ -198,7 +198,7 @@ class Activities:
         if job.only_if_warm:
             try:
                 async with directory.lock(patience=0):
-                    directory.unpack(job.snapshot, self._keys)
+                    await asyncio.to_thread(directory.unpack, job.snapshot, self._keys)
             except StillAtWork:
                 return InitResult(done=False)
             if needs_network(directory.root, mirrored=[PROVIDER]):
@@ -601,8 +601,8 @@ class Activities:
         directory = StackDirectory(self._settings.stacks, job.stack)
         waiting = (lambda: beat.note(_STILL_AT_WORK)) if beat else (lambda: None)
         async with directory.lock(patience=patience, waiting=waiting) as lock:
-            directory.unpack(job.snapshot, self._keys)
-            given = given_in(job.snapshot, self._keys)
+            await asyncio.to_thread(directory.unpack, job.snapshot, self._keys)
+            given = await asyncio.to_thread(given_in, job.snapshot, self._keys)
             # A worker that was killed could not: both hold secrets in the clear.
             given.clear(directory.config)
             (directory.path / "tfplan").unlink(missing_ok=True)

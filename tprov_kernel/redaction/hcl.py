@@ -33,6 +33,9 @@ CREDENTIAL = re.compile(
 the place of a state in a bucket)."""
 
 _VARIABLE = re.compile(rf'\bvariable"?\s*:?\s*\{{?\s*"?(?P<name>{NAME})"?')
+_OF_INTEREST = re.compile(r"\b(?:variable|sensitive|module|locals|terraform|provider|output)\b")
+"""A file without any of these words says nothing of secrets: most resources are in such ones."""
+
 _QUOTED = re.compile(r'"((?:[^"\\]|\\.)*)"', re.DOTALL)
 _LEVELS = 32
 
@@ -165,6 +168,8 @@ def _variables(sources: Iterable[str]) -> Iterator[_Variable]:
 @functools.lru_cache(maxsize=256)
 def _read(source: str) -> _File:
     source = source.removeprefix("\ufeff")
+    if _OF_INTEREST.search(source) is None:
+        return _File()
     try:
         if source.lstrip()[:1] in ("{", "["):
             return _in_json(source)

@@ -26,6 +26,7 @@ _CODE = re.compile(
     """,
     re.VERBOSE | re.DOTALL,
 )
+_SIMPLE = re.compile(r'[^"\\$%\n]*"')
 _IN_QUOTES = re.compile(
     r"""
     (?P<plain> [^"\\$%\n]+ )
@@ -150,22 +151,29 @@ class _Reader:
         self.tokens: list[Token] = []
 
     def code(self, *, inner: bool) -> None:
-        depth = 0
+        depth, append = 0, self.tokens.append
         while match := _CODE.match(self._source, self._at):
             self._at = match.end()
-            if match["wrong"]:
-                raise Unreadable
-            if match["quote"]:
+            kind = match.lastgroup
+            if kind == "skipped":
+                continue
+            if kind == "word":
+                append(Token("word", match[0]))
+            elif kind == "quote":
                 self._quoted()
-            elif match["heredoc"]:
+            elif kind == "sign":
+                sign = match[0]
+                if sign == "}":
+                    if inner and depth == 0:
+                        return
+                    depth -= 1
+                elif sign == "{":
+                    depth += 1
+                append(Token("sign", sign))
+            elif kind == "heredoc":
                 self.template(end=match["tag"], flush=bool(match["flush"]))
-            elif match["word"]:
-                self.tokens.append(Token("word", match["word"]))
-            elif sign := match["sign"]:
-                if inner and sign == "}" and depth == 0:
-                    return
-                depth += {"{": 1, "}": -1}.get(sign, 0)
-                self.tokens.append(Token("sign", sign))
+            else:
+                raise Unreadable
         if inner:
             raise Unreadable
 
@@ -175,6 +183,10 @@ class _Reader:
         self.tokens.append(Token("sign", "}"))
 
     def _quoted(self) -> None:
+        if simple := _SIMPLE.match(self._source, self._at):
+            self._at = simple.end()
+            self.tokens.append(Token("text", simple[0][:-1]))
+            return
         part: list[str] = []
         while match := _IN_QUOTES.match(self._source, self._at):
             self._at = match.end()
