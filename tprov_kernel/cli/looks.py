@@ -309,6 +309,7 @@ async def services(place: Place, found: list[Settings]) -> list[Line]:
 async def _server(settings: Settings) -> list[Line]:
     from tprov_kernel.connect import connect
     from tprov_kernel.payloads.keyring import KeyRing
+    from tprov_kernel.redaction import Scrubber
     from tprov_kernel.registration import known_attributes
 
     line = Line(name="Temporal server", words=settings.address)
@@ -320,7 +321,8 @@ async def _server(settings: Settings) -> list[Line]:
     except TprovError as error:
         return [replace(line, state="bad", problem=error.message, remedy=error.remedy)]
     except Exception as error:
-        problem = f"It does not answer as it should: {error!r}."
+        said = Scrubber([settings.api_key]).text(repr(error))  # a server may quote what it got
+        problem = f"It does not answer as it should: {said}."
         remedy = "Check address, namespace and key."
         return [replace(line, state="bad", problem=problem, remedy=remedy)]
     answers = replace(line, words=f"{settings.address} answers", origin="asked")
