@@ -11,20 +11,14 @@ import asyncio
 import contextlib
 import functools
 import json
-import time
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import timedelta
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
 from temporalio import activity
-from temporalio.api.common.v1 import WorkflowExecution
-from temporalio.api.workflowservice.v1 import DescribeWorkflowExecutionRequest
-from temporalio.client import Client, WorkflowQueryFailedError, WorkflowQueryRejectedError
 from temporalio.exceptions import ApplicationError
-from temporalio.service import RPCError, RPCStatusCode
 
 from tprov_kernel import opa, reconcile, terraform
 from tprov_kernel.cloud import CloudClient, patiently
@@ -35,7 +29,6 @@ from tprov_kernel.errors import (
     PolicyError,
     ReferenceMissing,
     ReviewOutdated,
-    ServiceError,
     StillAtWork,
     TerraformFailed,
     TooLarge,
@@ -43,6 +36,14 @@ from tprov_kernel.errors import (
 )
 from tprov_kernel.files import replace_private, storage_error, write_private
 from tprov_kernel.given import Given
+from tprov_kernel.heartbeat import (
+    STILL_AT_WORK,
+    Heartbeat,
+    Progress,
+    beating,
+    still_wanted,
+    to_its_end,
+)
 from tprov_kernel.messages import (
     ApplyJob,
     ApplyProgress,
@@ -206,7 +207,7 @@ class Activities:
         patience = 0 if job.only_if_warm else 30
         try:
             async with (
-                self._beating(job) as beat,
+                beating(job) as beat,
                 self._ready(job, patience=patience, beat=beat) as bench,
             ):
                 return InitResult(
@@ -223,7 +224,7 @@ class Activities:
     @step
     async def terraform_plan(self, job: PlanJob) -> PlanResult:
         """Check key and endpoint, plan the snapshot, and ask the Cloud what exists already."""
-        async with self._beating(job) as beat, self._ready(job, beat=beat) as bench:
+        async with beating(job) as beat, self._ready(job, beat=beat) as bench:
             # Before it plans: one that is exchanged meanwhile is another one at the apply.
             tools_digest = await asyncio.to_thread(self._tools.digest)
             account = await self._preflight(bench)
@@ -237,7 +238,7 @@ class Activities:
                     planned = await bench.terraform.plan(
                         plan_file,
                         destroy=job.action == "destroy",
-                        on_event=_Progress(beat, total=0, scrub=scrub_progress),
+                        on_event=Progress(beat, total=0, scrub=scrub_progress),
                         quiet=self._plan_quiet,
                     )
                 beat.silence()
@@ -298,7 +299,7 @@ class Activities:
     @step
     async def evaluate_policy(self, job: PolicyJob) -> Verdict:
         """Let OPA judge the real plan, on its standard input; what comes back is scrubbed."""
-        async with self._beating(job):
+        async with beating(job):
             shown, redacted = await self._recall(job, job.plan)
             opa_digest = await asyncio.to_thread(self._tools.opa_digest)
             verdict = await opa.evaluate(
@@ -316,15 +317,15 @@ class Activities:
     async def terraform_apply(self, job: ApplyJob) -> ApplyResult:
         """Apply the saved plan, and nothing else; its heartbeats are Terraform's own progress."""
         first = ApplyProgress(done=0, total=0, current="starting terraform")
-        async with self._beating(job, first=first) as beat:
-            return await _to_its_end(asyncio.create_task(self._apply(job, beat)), beat)
+        async with beating(job, first=first) as beat:
+            return await to_its_end(asyncio.create_task(self._apply(job, beat)), beat)
 
     @activity.defn
     @step
     async def recover_apply(self, job: RecoverJob) -> RecoverResult:
         """After an apply of unknown outcome: read the journal, look up, tell what is ours."""
         # Taking the stack's lock proves that no Terraform of it is at work on this machine.
-        async with self._beating(job) as beat, self._ready(job, patience=600, beat=beat) as bench:
+        async with beating(job) as beat, self._ready(job, patience=600, beat=beat) as bench:
             beat.silence()
             mine = [a for a in self._applies(bench) if a.plan == job.plan.file_digest]
             if mine and mine[-1].code == 0:
@@ -352,7 +353,7 @@ class Activities:
     @step
     async def terraform_output(self, job: OutputJob) -> OutputResult:
         """Read the outputs; what is sensitive does not leave the activity."""
-        async with self._beating(job), self._ready(job) as bench:
+        async with beating(job), self._ready(job) as bench:
             outputs = await bench.terraform.output()
             scrubber = Scrubber(await self._secrets_of(bench))
             return OutputResult(outputs=redact_outputs(outputs, scrubber))
@@ -389,7 +390,7 @@ class Activities:
             await patiently(lambda: self._preflight(bench), tell=beat.say_words)
             wanted = await self._still_absent(job, json.loads(shown), beat)
             sealed = self._keys.seal(json.dumps(wanted).encode(), kind="journal")
-            await _still_wanted()
+            await still_wanted()
             plan_file = bench.stack.path / "tfplan"
             with _deleted_after(plan_file), bench.given.on_disk(bench.stack.config):
                 write_private(plan_file, content)
@@ -400,9 +401,7 @@ class Activities:
                     exit_file=bench.stack.exit_file,
                     interrupt=beat.interrupt,
                     kill=beat.kill,
-                    on_event=_Progress(
-                        beat, total=_actions(redacted), scrub=redacted.scrubber.text
-                    ),
+                    on_event=Progress(beat, total=_actions(redacted), scrub=redacted.scrubber.text),
                 )
                 code = ended.completed.returncode
                 bench.stack.record(
@@ -599,7 +598,7 @@ class Activities:
     ) -> AsyncIterator[_Bench]:
         """Lock the stack on this machine, unpack the snapshot, make sure that it is initialised."""
         directory = StackDirectory(self._settings.stacks, job.stack)
-        waiting = (lambda: beat.note(_STILL_AT_WORK)) if beat else (lambda: None)
+        waiting = (lambda: beat.note(STILL_AT_WORK)) if beat else (lambda: None)
         async with directory.lock(patience=patience, waiting=waiting) as lock:
             await asyncio.to_thread(directory.unpack, job.snapshot, self._keys)
             given = await asyncio.to_thread(given_in, job.snapshot, self._keys)
@@ -629,166 +628,8 @@ class Activities:
         replace_private(path, self._tools.cli_config().encode())
         return path
 
-    @contextlib.asynccontextmanager
-    async def _beating(self, job: Job, first: object = None) -> AsyncIterator[Heartbeat]:
-        """Heartbeat until the step is over; a real cancel request sets `interrupt`."""
-        beat = Heartbeat(first)
-        if activity.info().is_local:
-            yield beat
-            return
-        task = asyncio.create_task(beat.run(every=min(job.heartbeat / 4, 1.0)))
-        try:
-            yield beat
-        finally:
-            task.cancel()
-
-
-class Heartbeat:
-    """Tells the server that a step is alive, and how far it is."""
-
-    def __init__(self, first: object) -> None:
-        self.details = first
-        self.interrupt = asyncio.Event()
-        self.kill = asyncio.Event()
-        self._heard: float | None = None
-
-    def heard(self) -> None:
-        """Terraform said something, or is about to: how long it is silent is counted from now."""
-        self._heard = time.monotonic()
-
-    def silence(self) -> None:
-        """Nothing is to be heard of Terraform from now on."""
-        self._heard, self.details = None, None
-
-    def note(self, details: object) -> None:
-        """Send these details with the next beat."""
-        self.details = details
-
-    def say(self, details: object) -> None:
-        """Send these details now, and with every later beat."""
-        self.details = details
-        self._beat()
-
-    def say_words(self, words: str) -> None:
-        """Send words about an apply that has not done anything yet."""
-        self.say(ApplyProgress(done=0, total=0, current=words))
-
-    async def run(self, *, every: float) -> None:
-        """Beat every so many seconds, for ever."""
-        listening: asyncio.Task[None] | None = None
-        try:
-            while True:
-                self._beat()
-                details = activity.cancellation_details()
-                if details is not None and details.cancel_requested:
-                    self.interrupt.set()
-                if details is not None and listening is None:
-                    listening = asyncio.create_task(self._listen(every))
-                await asyncio.sleep(every)
-        finally:
-            if listening is not None:
-                listening.cancel()
-
-    async def _listen(self, every: float) -> None:
-        """Once it was cancelled, or its heartbeats were lost, only the workflow tells it more.
-
-        A task of its own: on a busy machine an answer takes longer than a heartbeat may.
-        """
-        while not self.kill.is_set():
-            asked = await _times_asked()
-            if asked > 0:
-                self.interrupt.set()
-            if asked > 1:
-                self.kill.set()
-            await asyncio.sleep(every)
-
-    def _beat(self) -> None:
-        if self.details is None:
-            activity.heartbeat()
-        else:
-            activity.heartbeat(self._with_silence(self.details))
-
-    def _with_silence(self, details: object) -> object:
-        if self._heard is None or not isinstance(details, ApplyProgress):
-            return details
-        return replace(details, silent=int(time.monotonic() - self._heard))
-
 
 _COMPLETE = "everything that it was to create is in the state."
-
-_STILL_AT_WORK = ApplyProgress(done=0, total=0, current="waiting for the Terraform before to end")
-
-
-_NOT_WANTED = ReviewOutdated("The run does not wait for this apply any more.")
-
-
-async def _times_asked() -> int:
-    """How often a person has asked to stop the apply: the second time they have lost patience.
-
-    A cancel request tells an activity once; what comes after is the workflow's to know. Nothing at
-    all is told to an attempt whose heartbeats were lost.
-    """
-    client, info = _client(), activity.info()
-    if client is None or not info.workflow_id:
-        return 0
-    handle = client.get_workflow_handle(info.workflow_id, run_id=info.workflow_run_id)
-    try:
-        asked = await handle.query(
-            "get_interrupts", result_type=int, rpc_timeout=timedelta(seconds=10)
-        )
-    except (RPCError, TimeoutError, WorkflowQueryFailedError, WorkflowQueryRejectedError):
-        return 0
-    return int(asked)
-
-
-async def _still_wanted() -> None:
-    """Make sure that the run still waits for this apply, just before it is begun.
-
-    A worker that was asleep for longer than a heartbeat may wake up here: the run has moved on, or
-    is over.
-    """
-    client, info = _client(), activity.info()
-    if client is None or not info.workflow_id:
-        return
-    execution = WorkflowExecution(workflow_id=info.workflow_id, run_id=info.workflow_run_id or "")
-    request = DescribeWorkflowExecutionRequest(namespace=client.namespace, execution=execution)
-    try:
-        described = await client.workflow_service.describe_workflow_execution(
-            request, timeout=timedelta(seconds=5)
-        )
-    except RPCError as error:
-        if error.status == RPCStatusCode.NOT_FOUND:
-            raise _NOT_WANTED from error
-        raise ServiceError(
-            f"The Temporal server does not say whether this apply is still wanted: {error.message}."
-        ) from error
-    if all(a.activity_id != info.activity_id for a in described.pending_activities):
-        raise _NOT_WANTED
-
-
-def _client() -> Client | None:
-    try:
-        return activity.client()
-    except RuntimeError:  # run by itself, without a server
-        return None
-
-
-class _Progress:
-    """Turns Terraform's events into heartbeats."""
-
-    def __init__(self, beat: Heartbeat, *, total: int, scrub: Callable[[str], str]) -> None:
-        self._beat = beat
-        self._scrub = scrub
-        self._total = total
-        self._done = 0
-        beat.heard()
-        beat.note(beat.details or ApplyProgress(done=0, total=total, current=""))
-
-    def __call__(self, event: terraform.Event) -> None:
-        self._beat.heard()
-        self._done += event.get("type") == "apply_complete"
-        if words := self._scrub(terraform.progress_words(event)):
-            self._beat.say(ApplyProgress(done=self._done, total=self._total, current=words))
 
 
 async def _why_it_failed(bench: _Bench, ended: terraform.Applied, redacted: Redacted) -> TprovError:
@@ -850,26 +691,6 @@ def _marks_anything(state: dict[str, Any]) -> bool:
 def _actions(redacted: Redacted) -> int:
     changes = redacted.plan.get("resource_changes", [])
     return sum(c["change"]["actions"] not in (["no-op"], ["read"]) for c in changes)
-
-
-async def _to_its_end(work: asyncio.Task[T], beat: Heartbeat) -> T:
-    """Wait for an apply whatever happens to the activity: only a real request interrupts it.
-
-    A heartbeat that timed out (a server restart, a laptop asleep) cancels the activity too; then
-    Terraform finishes, and its outcome is in the journal, where recovery looks first.
-    """
-    while True:
-        try:
-            return await asyncio.shield(work)
-        except asyncio.CancelledError:
-            if work.cancelled():
-                raise
-            details = activity.cancellation_details()
-            if details is not None and details.worker_shutdown:
-                work.cancel()  # leaves Terraform to the guard
-                raise
-            if details is not None and details.cancel_requested:
-                beat.interrupt.set()
 
 
 def _meaning(plan: dict[str, Any], keys: KeyRing) -> str:
