@@ -96,6 +96,11 @@ output "n" { value = tonumber(nonsensitive(temporalcloud_apikey.key.token)) }
 )
 
 
+HIDDEN = "(sensitive value)"
+WITHHELD = "The error message included a sensitive value, so it will not be displayed."
+"""What Terraform 1.15 says of a validation whose message has one; 1.11 shows the value."""
+
+
 def validated(name: str, type_: str, message: str) -> str:
     """A sensitive variable that is never valid, and says so with its value."""
     return f"""
@@ -140,7 +145,7 @@ class Case:
     secrets: tuple[str, ...] = (CANARY,)
     files: Mapping[str, str] = field(default_factory=dict)
     variables: Mapping[str, Any] = field(default_factory=dict)
-    says: str = "(sensitive value)"
+    says: str = HIDDEN
 
 
 SHORT_LINES = "ab3cd4\n0f9e8d\n77aa66\nbead01\n"
@@ -305,7 +310,8 @@ async def test_a_plan_that_fails_tells_no_secret(
     async with platform.worker(client, task_queue=stack) as settings:
         handle = await start(client, settings, platform, stack, tmp_path / "module", case)
         view = await until(client, handle, _has_failed)
-        assert case.says in told(view)
+        withheld = case.says == HIDDEN and WITHHELD in told(view)
+        assert withheld or case.says in told(view)
         seen = await recorded(client, handle, view) + caplog.text.encode()
         assert leaks(seen, case.secrets) == set(), told(view)
         rests = [p for p in (settings.stacks / stack).rglob("*") if p.is_file()]
