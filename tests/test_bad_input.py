@@ -1237,7 +1237,9 @@ def test_a_server_that_is_gone(scene: Scene) -> None:
             assert (said.code, said.out) == (1, "")
             assert flat(said.err).startswith(f"The Temporal server at {platform.settings.address}")
             assert "does not answer" in said.err
-            assert flat(said.err).endswith("or `tprov down`, then `tprov up`.")
+            assert flat(said.err).endswith("Start it again: `tprov services start temporal`.")
+        mended = scene.terminal.type("cloud", "mend")
+        assert mended.code == 0, "the Cloud API has nothing to do with it"
     finally:
         platform.runtime.call(platform.services.start("temporal"))
     deadline = time.monotonic() + 60

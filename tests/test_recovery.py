@@ -92,6 +92,24 @@ async def test_terraform_killed_after_the_create_leaves_one_namespace(platform: 
     await _has_nothing_left_to_do(platform, client, "killed", "killed")
 
 
+async def test_a_recovery_that_people_watch_asks_nobody_anything(platform: Platform) -> None:
+    """Its steps wait a moment for the audience: that is no question, and has no buttons."""
+    client = await platform.client()
+    async with platform.worker(client, task_queue="watched") as settings:
+        before = {n.id for n in await platform.cloud.list_namespaces()}
+
+        async def exists() -> bool:
+            return bool({n.id for n in await platform.cloud.list_namespaces()} - before)
+
+        handle = await start(client, settings, platform, "watched", NAMESPACE, pace=0.5)
+        await until(client, handle, _creates)
+        await appears(exists)
+        (await terraform_of(platform, "watched")).kill()
+        view = await until(client, handle, lambda v: v.repair is not None)
+        assert view.repair is None
+        assert view.status == Status.APPLIED
+
+
 async def test_terraform_killed_before_the_create_is_planned_anew(platform: Platform) -> None:
     """Nothing was made: the same plan again is covered by what was decided, and is applied."""
     client = await platform.client()

@@ -9,7 +9,7 @@ import contextlib
 import json
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar, get_origin
 
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -123,6 +123,7 @@ class Fold:
         self._open: set[str] = set()
         self._began: dict[int, tuple[datetime, int]] = {}
         self._remedy = ""
+        self._pace = timedelta()
         self.view = RunView(
             workflow_id=workflow_id, run_id=run_id, stack=workflow_id.removeprefix("stack-")
         )
@@ -154,7 +155,8 @@ class Fold:
                 self._ids[event.event_id] = scheduled.activity_id
             case EventType.EVENT_TYPE_TIMER_STARTED:
                 wait = event.timer_started_event_attributes.start_to_fire_timeout
-                self._waits_for_repair(at + wait.ToTimedelta())
+                if wait.ToTimedelta() != self._pace:  # that one lets an audience read
+                    self._waits_for_repair(at + wait.ToTimedelta())
             case EventType.EVENT_TYPE_ACTIVITY_TASK_STARTED:
                 begun = event.activity_task_started_event_attributes
                 self._began[begun.scheduled_event_id] = (at, begun.attempt)
@@ -189,6 +191,7 @@ class Fold:
             if request.carried.judged is not None:
                 self._still_waits(request.carried.judged, at)
         if request is not None:
+            self._pace = timedelta(seconds=request.pace)
             self._set(
                 stack=request.stack,
                 directory=request.directory,

@@ -43,7 +43,7 @@ def _controlled(
     async def there() -> Any:
         from tprov_kernel.standin.control import StandinControl
 
-        settings = await place.settings()
+        settings = await place.settings(needs_server=False)
         return await work(StandinControl(settings.cloud.endpoint, settings.cloud.api_key))
 
     return say.to_its_end(there())

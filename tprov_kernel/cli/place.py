@@ -49,8 +49,11 @@ class Place:
                 remedy="Leave out --target remote.",
             )
 
-    async def settings(self) -> Settings:
+    async def settings(self, *, needs_server: bool = True) -> Settings:
         """Everything about the services at hand.
+
+        Args:
+            needs_server: Whether the Temporal server has to answer.
 
         Raises:
             ServiceError: Local, and nothing is open.
@@ -60,7 +63,7 @@ class Place:
             return remote_settings(os.environ, root=self.root)
         from tprov_kernel import services
 
-        info = await services.attach(self.home)
+        info = await services.attach(self.home, needs_server=needs_server)
         if info is None:
             raise ServiceError(
                 f"No services are open in {shown(self.home)}.", remedy=await self._how_to_open()

@@ -110,7 +110,8 @@ def keep_alive(opened: Services) -> None:
     async def again(name: str) -> None:
         try:
             await opened.start(name)
-            say.aside("It was started again; nothing was lost.")
+            faults = ", but faults that were injected are gone" if name == "cloud" else ""
+            say.aside(f"It was started again; nothing was lost{faults}.")
         except TprovError as error:
             say.error(error)
 

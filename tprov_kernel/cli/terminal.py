@@ -32,7 +32,7 @@ async def env(place: Place, *, stack: str | None) -> int:
     """Print the lines; what people should know besides goes to stderr."""
     if stack is not None:
         check_name(stack)
-    settings = await place.settings()
+    settings = await place.settings(needs_server=False)
     values = _of_services(settings)
     unset = [name for name in (*CONNECTION_VARIABLES, *HARMFUL) if name in os.environ]
     if settings.target == "remote":

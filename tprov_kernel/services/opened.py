@@ -252,13 +252,17 @@ async def open_services(
     return services
 
 
-async def attach(home: Path) -> ServicesInfo | None:
+async def attach(home: Path, *, needs_server: bool = True) -> ServicesInfo | None:
     """Give where somebody's services are; None when nobody has any open in `home`.
 
     Services that are just being opened are waited for.
 
+    Args:
+        home: Where they keep their data.
+        needs_server: Whether the Temporal server has to answer.
+
     Raises:
-        ServiceError: The Temporal server does not answer.
+        ServiceError: The Temporal server does not answer, and has to.
     """
     home = _absolute(home)
     until = time.monotonic() + homes.PATIENCE
@@ -275,11 +279,11 @@ async def attach(home: Path) -> ServicesInfo | None:
             )
         await asyncio.sleep(0.05)
     down = [name for name, well in zip(*await _who_answers(info), strict=True) if not well]
-    if "temporal" in down:
+    if "temporal" in down and needs_server:
         raise ServiceError(
             f"The Temporal server at {info.address}, opened by {info.owner.words}, does not"
             " answer.",
-            remedy="Start it again there; or `tprov down`, then `tprov up`.",
+            remedy="Start it again: `tprov services start temporal`.",
         )
     return replace(info, down=tuple(down))
 
