@@ -18,6 +18,7 @@ import nbformat
 import pytest
 import pytest_asyncio
 from nbclient import NotebookClient
+from nbclient.exceptions import CellExecutionError
 from temporalio.client import WorkflowExecutionStatus
 
 from tests.cli.typed import TPROV, Terminal, until_said
@@ -192,7 +193,11 @@ async def test_the_cloud_s_notebook_runs_on_a_server_that_is_not_ours(
     notebook.cells.append(cell)  # what a reader may type besides
     place = {"metadata": {"path": str(NOTEBOOKS)}}
     runner = NotebookClient(notebook, timeout=90, kernel_name="python3", resources=place)
-    await runner.async_execute(env=env)  # raises where a cell fails
+    try:
+        await runner.async_execute(env=env)
+    except CellExecutionError as error:
+        cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
+        pytest.fail(f"{error}\n" + "\n".join(_said(cell) for cell in cells if cell.outputs))
 
     said = {cell.source: _said(cell) for cell in notebook.cells if cell.cell_type == "code"}
 

@@ -85,7 +85,7 @@ def test_down_waits_for_a_terraform_at_work(terminal: Terminal) -> None:
     assert slow.code == 0, slow.err
     started = terminal.type("start", "slow", "--config", CONFIG)
     assert started.code == 0, started.err
-    while not any("terraform apply" in line for line in naming(terminal.home)):
+    while "creating" not in terminal.type("status", "slow").out:  # before that it ends at once
         time.sleep(0.1)
     down = terminal.type("down")
     assert down.code == 0, down.err

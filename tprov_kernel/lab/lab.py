@@ -28,7 +28,7 @@ from tprov_kernel.settings import (
     remote_settings,
     workspace_root,
 )
-from tprov_kernel.widgets.panel import opening_html, panel_html
+from tprov_kernel.widgets.panel import note_html, opening_html, panel_html
 
 if TYPE_CHECKING:
     from temporalio.client import Client
@@ -98,6 +98,7 @@ class Lab:
         self._services: Services | None = None
         self._report: Callable[[Any], None] = _reporter()
         self._tables: dict[str, RunsTable] = {}
+        self._followed: dict[str, output.Place] = {}
         self._say("Looking for the tools")
         from tprov_kernel.process import Guard
         from tprov_kernel.toolchain import find_toolchain
@@ -480,9 +481,19 @@ class Lab:
         for stack, addresses in held.items():
             print(f"{stack}: destroying {', '.join(addresses)}")
         destroys = [(stack, self.destroy(stack)) for stack in held]
+        for _, run in destroys:
+            self._follow(run)
         for stack, run in destroys:
             run.wait("destroyed", timeout=300)
-            print(f"{stack}: destroyed.")
+            if run.run_id not in self._followed:
+                print(f"{stack}: destroyed.")
+
+    def _follow(self, run: Run) -> None:
+        """Where somebody watches: a line in the cell that tells where a run is."""
+        if not self.place.headless:
+            line = output.Place()
+            _tell_status(line, run.view)  # in this cell; the next ones come from another thread
+            self._followed[run.run_id] = line
 
     def _tidy_scripts(self) -> None:
         from tprov_kernel.lab.script import scripts
@@ -619,6 +630,8 @@ class Lab:
         self._report(view)
         for shown in tuple(self._tables.values()):  # cells add to them meanwhile
             shown.hear(view)
+        if (line := self._followed.get(view.run_id)) is not None:
+            _tell_status(line, view)
 
     def cloud_api(self) -> CloudApi:
         """The Cloud API stand-in, to tell it to fail, to be slow, and to be well again.
@@ -706,6 +719,11 @@ class Lab:
                 self._runtime.call(self._services.close(), timeout=10)
         self._guard.close()
         self._runtime.stop()
+
+
+def _tell_status(line: output.Place, view: RunView) -> None:
+    words = f"{view.stack}: {view.status.words}."
+    line.show(note_html(words), words)
 
 
 def _as_shown(config: str | Path, directory: Path, root: Path) -> str:
