@@ -20,8 +20,10 @@ from tests.test_workflow import ADMIN, NAMESPACE, asks, start, until
 from tprov_kernel import runs
 from tprov_kernel.audit import Audit, audit, fold, to_json, to_markdown
 from tprov_kernel.audit.keep import Keeper
+from tprov_kernel.connect import connect
 from tprov_kernel.errors import DecisionRefused, ServiceError
 from tprov_kernel.messages import Decision
+from tprov_kernel.payloads.keyring import KeyRing
 
 HISTORIES = Path(__file__).parent / "histories"
 
@@ -347,6 +349,23 @@ async def test_audits_are_kept_when_runs_close(platform: Platform, tmp_path: Pat
     (later,) = await _until_written(keeper)
     assert later.name.startswith("kept-open-2")
     assert sorted(p.name for p in folder.iterdir() if p.name.startswith(".")) == []
+
+
+async def test_a_run_that_cannot_be_read_here_is_left_to_those_who_can(
+    platform: Platform, tmp_path: Path
+) -> None:
+    """A worker with other keys keeps no audit full of gaps, and no folder; with the key it does."""
+    client, folder = await platform.client(), tmp_path / "audits"
+    settings = replace(platform.settings, task_queue="not for you")
+    run = await start(client, settings, platform, "not-for-you", ADMIN)
+    await run.terminate(reason="over")
+    stranger = await connect(settings, KeyRing.in_memory())
+    theirs = Keeper(stranger, folder, task_queue=settings.task_queue)
+    ours = Keeper(client, tmp_path / "ours", task_queue=settings.task_queue)
+    assert len(await _until_written(ours)) == 1, "it is over, and can be seen"
+    assert await theirs.sweep() == []
+    assert not folder.exists()
+    assert len(await Keeper(client, folder, task_queue=settings.task_queue).sweep()) == 1
 
 
 async def _until_written(keeper: Keeper) -> list[Path]:

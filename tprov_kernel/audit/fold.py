@@ -57,6 +57,10 @@ async def fold(histories: Sequence[WorkflowHistory], converter: DataConverter) -
     return await folding.audit()
 
 
+SEALED = "It was encrypted with a key that is not here."
+"""The gap of a run whose request a key is missing for."""
+
+
 class _Fold:
     def __init__(self, converter: DataConverter, workflow_id: str) -> None:
         self._workflow_id = workflow_id
@@ -112,6 +116,8 @@ class _Fold:
         self._request = request = await self._read.value(started.input.payloads, RunRequest)
         if request is None:
             self._gaps.append("What was asked for cannot be read.")
+            if self._read.lacks_a_key:
+                self._gaps.append(SEALED)
             return
         self._stack = request.stack
         if started.continued_execution_run_id:

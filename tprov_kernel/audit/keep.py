@@ -20,6 +20,7 @@ from temporalio.plugin import SimplePlugin
 from temporalio.service import RPCError
 
 from tprov_kernel.audit.chain import audit
+from tprov_kernel.audit.fold import SEALED
 from tprov_kernel.audit.markdown import to_markdown
 from tprov_kernel.audit.record import Audit, to_json
 from tprov_kernel.errors import TprovError
@@ -135,6 +136,9 @@ class Keeper:
         handle = self._client.get_workflow_handle(run.id, run_id=run.run_id)
         try:
             told = await audit(self._client, handle)
+            if SEALED in told.gaps:  # with the key it is another audit, and this one would stay
+                self._later(run)
+                return None
             texts = {".md": to_markdown(told).encode(), ".json": f"{to_json(told)}\n".encode()}
             stem = self._folder / name_of(told, run.run_id)
             path = await asyncio.to_thread(_put, stem, texts)
@@ -145,10 +149,13 @@ class Keeper:
         except Exception:
             if run.run_id not in self._failed:  # told once
                 _log.exception("The audit of %s (%s) cannot be made.", run.id, run.run_id)
-            self._failed[run.run_id] = (run, asyncio.get_running_loop().time() + self._again)
+            self._later(run)
             return None
         self._failed.pop(run.run_id, None)
         return path
+
+    def _later(self, run: WorkflowExecution) -> None:
+        self._failed[run.run_id] = (run, asyncio.get_running_loop().time() + self._again)
 
 
 def name_of(told: Audit, run_id: str) -> str:

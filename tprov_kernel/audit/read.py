@@ -14,6 +14,7 @@ from temporalio.api.history.v1 import HistoryEvent
 from temporalio.converter import DataConverter, PayloadConverter
 from temporalio.exceptions import ActivityError, ApplicationError, TimeoutError
 
+from tprov_kernel.errors import SealBroken
 from tprov_kernel.messages import Finding, Level
 
 T = TypeVar("T")
@@ -34,6 +35,8 @@ class Reader:
 
     def __init__(self, converter: DataConverter) -> None:
         self._converter = converter
+        self.lacks_a_key = False
+        """Whether a value could not be read because its key is not here."""
 
     @property
     def payload_converter(self) -> PayloadConverter:
@@ -46,6 +49,9 @@ class Reader:
             return None
         try:
             (value, *_) = await self._converter.decode(list(payloads), [kind])
+        except SealBroken:
+            self.lacks_a_key = True
+            return None
         except Exception:
             return None
         return value if isinstance(value, get_origin(kind) or kind) else None
