@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from temporalio.api.cloud.cloudservice.v1 import (
@@ -15,16 +17,20 @@ from temporalio.api.cloud.cloudservice.v1 import (
 )
 from temporalio.api.cloud.connectivityrule.v1 import ConnectivityRule
 from temporalio.api.cloud.identity.v1 import Access, AccountAccess, UserSpec
+from temporalio.exceptions import ApplicationError
+from temporalio.testing import ActivityEnvironment
 
 from tests.conftest import Platform
 from tests.test_interrupt import cloud_of
 from tests.test_recovery import appears, terraform_of
 from tests.test_workflow import ADMIN, asks, start, until
-from tprov_kernel import runs
+from tests.test_workflow import NAMESPACE as NAMESPACE_DIRECTORY
+from tprov_kernel import opa, runs
+from tprov_kernel.activities import Activities
 from tprov_kernel.audit import audit, to_markdown
-from tprov_kernel.messages import Status
+from tprov_kernel.messages import ApplyJob, PlanJob, PlanResult, RecoverJob, Status
 from tprov_kernel.observe import RunView
-from tprov_kernel.stacks import held_objects
+from tprov_kernel.stacks import held_objects, take_snapshot
 from tprov_kernel.standin.control import StandinControl
 
 pytestmark = pytest.mark.timeout(120)
@@ -136,6 +142,49 @@ async def test_what_somebody_else_made_while_it_waited_is_not_taken(platform: Pl
     told = to_markdown(await audit(client, handle))
     assert "exists by now, and this run has not made it" in told
     assert "taken over" not in told
+
+
+async def test_what_an_older_apply_had_made_is_told_where_the_last_one_had_not_begun(
+    platform: Platform, control: StandinControl
+) -> None:
+    """Taken over all the same, and an audit reads so."""
+    steps = Activities(
+        settings=platform.settings,
+        toolchain=platform.toolchain,
+        key_ring=platform.keys,
+        guard=platform.guard,
+    )
+    asked: dict[str, Any] = {
+        "stack": "older",
+        "snapshot": take_snapshot(NAMESPACE_DIRECTORY, variables={}, key_ring=platform.keys),
+        "suffix": "older",
+        "heartbeat": 30.0,
+    }
+
+    async def planned() -> PlanResult:
+        job = PlanJob(action="provision", **asked)
+        made: PlanResult = await ActivityEnvironment().run(steps.terraform_plan, job)
+        return made
+
+    first, second = await planned(), await planned()
+    bundle = opa.bundle_digest(platform.settings.policies)
+    job = ApplyJob(plan=first.plan, bundle_digest=bundle, absent=first.absent, **asked)
+    await control.hold("CreateNamespace")
+    applying = asyncio.ensure_future(ActivityEnvironment().run(steps.terraform_apply, job))
+
+    async def is_made() -> bool:
+        return any(n.endswith("-older") for n in await names_of(control, "namespace"))
+
+    await appears(is_made)
+    (await terraform_of(platform, "older")).kill()
+    with pytest.raises(ApplicationError, match="ended by signal 9"):
+        await applying
+    await control.mend()
+    recovery = RecoverJob(plan=second.plan, absent=second.absent, **asked)
+    found = await ActivityEnvironment().run(steps.recover_apply, recovery)
+    assert found.story[0] == "The apply had not begun on this machine."
+    assert found.story[-1].endswith("That apply made it: it is taken over.")
+    assert [*found.adopt] == held_objects(platform.settings.stacks, "older")
 
 
 async def test_a_replacement_that_was_cut_off_is_taken_over(

@@ -140,6 +140,7 @@ class _Settled:
 
     adopted: dict[str, str] = field(default_factory=dict)
     foreign: list[ExistingObject] = field(default_factory=list)
+    unknowable: list[str] = field(default_factory=list)
     story: list[str] = field(default_factory=list)
 
 
@@ -267,8 +268,9 @@ class Activities:
             existing, absent = await patiently(
                 lambda: reconcile.look_up(creates, self._cloud, replaced=replaced)
             )
-            cut_off = [a for a in self._applies(bench) if a.code != 0]
-            existing = [reconcile.perhaps_ours(found, cut_off) for found in existing]
+            if existing:
+                cut_off = [a for a in self._applies(bench) if a.code != 0]
+                existing = [reconcile.perhaps_ours(found, cut_off) for found in existing]
             known = {found.id for found in settled.foreign}
             # A destroy takes away what the state has; what it cannot take over does not hold it up.
             open_questions = settled.foreign if job.action == "provision" else []
@@ -333,20 +335,13 @@ class Activities:
                     finished=True, story=["The journal proves that Terraform finished this plan."]
                 )
             settled = await self._settle(bench, plan=job.plan.file_digest)
-            story = settled.story if mine else ["The apply had not begun on this machine."]
-            in_state = state_ids(await bench.terraform.state())
-            unknowable = [
-                f"{address} ({kind})"
-                for apply in mine
-                for address, kind in apply.unknowable(in_state).items()
-                if f"{address} ({kind})" not in job.looked_after
-            ]
+            first = [] if mine else ["The apply had not begun on this machine."]
             return RecoverResult(
                 finished=False,
                 adopt=settled.adopted,
                 foreign=settled.foreign,
-                unknowable=unknowable,
-                story=story,
+                unknowable=[u for u in settled.unknowable if u not in job.looked_after],
+                story=first + settled.story,
             )
 
     @activity.defn
@@ -516,9 +511,10 @@ class Activities:
         Nothing is changed at the Cloud. The same before a first plan and after a crash.
         """
         in_state = state_ids(await bench.terraform.state())
-        attempts = [a for a in self._applies(bench) if a.code != 0 and a.missing(in_state)]
+        applies = self._applies(bench)
+        attempts = [a for a in applies if a.code != 0 and a.missing(in_state)]
         if not attempts:
-            ended = [a.ending for a in self._applies(bench) if a.plan == plan]
+            ended = [a.ending for a in applies if a.plan == plan]
             return _Settled(story=[f"{ended[-1]}; {_COMPLETE}"] if ended else [])
         await self._preflight(bench)
         ours, foreign = await reconcile.left_behind(attempts, in_state, self._cloud, plan=plan)
@@ -543,6 +539,12 @@ class Activities:
         return _Settled(
             adopted=adopted,
             foreign=[replace(f, name=scrub(f.name), why=scrub(f.why)) for f in foreign],
+            unknowable=[
+                f"{address} ({kind})"
+                for attempt in attempts
+                if attempt.plan == plan
+                for address, kind in attempt.unknowable(in_state).items()
+            ],
             story=[scrub(sentence) for sentence in story],
         )
 
