@@ -20,6 +20,7 @@ from tprov_kernel.payloads.keyring import KeyRing
 from tprov_kernel.process import Guard
 from tprov_kernel.services import Services, local_settings, open_services
 from tprov_kernel.settings import CONNECTION_VARIABLES, KEYS_VARIABLE, Settings
+from tprov_kernel.standin.control import StandinControl
 from tprov_kernel.toolchain import Toolchain, find_toolchain
 
 ROOT = Path(__file__).parents[1]
@@ -129,6 +130,15 @@ def platform(
     """Real services on free ports, with data that goes with the session."""
     with opened(tmp_path_factory.mktemp("platform") / "home", guard, toolchain) as platform:
         yield platform
+
+
+@pytest.fixture
+async def control(platform: Platform) -> AsyncIterator[StandinControl]:
+    """The stand-in's faults; taken back afterwards."""
+    there = platform.settings.cloud
+    control = StandinControl(there.endpoint, there.api_key)
+    yield control
+    await control.mend()
 
 
 @pytest.fixture

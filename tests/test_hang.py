@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from dataclasses import replace
 
 import pytest
@@ -19,15 +18,6 @@ from tprov_kernel.messages import Status
 from tprov_kernel.standin.control import StandinControl
 
 pytestmark = pytest.mark.timeout(240)
-
-
-@pytest.fixture
-async def control(platform: Platform) -> AsyncIterator[StandinControl]:
-    """The stand-in's faults; taken back afterwards."""
-    there = platform.settings.cloud
-    control = StandinControl(there.endpoint, there.api_key)
-    yield control
-    await control.mend()
 
 
 async def test_a_terraform_that_stands_still_is_seen_and_can_be_stopped(

@@ -24,7 +24,7 @@ from temporalio.exceptions import CancelledError
 
 from tests.conftest import Platform
 from tests.test_recovery import appears, terraform_of
-from tests.test_workflow import ADMIN, NAMESPACE, asks, start, until
+from tests.test_workflow import ADMIN, NAMESPACE, PROVIDER, asks, start, until
 from tprov_kernel import runs
 from tprov_kernel.audit import audit, to_markdown
 from tprov_kernel.errors import DecisionRefused
@@ -37,15 +37,6 @@ from tprov_kernel.workflow import ProvisionInfraWorkflow
 pytestmark = pytest.mark.timeout(120)
 
 NAMESPACE_ADDRESS = ["temporalcloud_namespace.this"]
-
-
-@pytest.fixture
-async def control(platform: Platform) -> AsyncIterator[StandinControl]:
-    """The stand-in's faults; taken back afterwards."""
-    there = platform.settings.cloud
-    control = StandinControl(there.endpoint, there.api_key)
-    yield control
-    await control.mend()
 
 
 @asynccontextmanager
@@ -131,14 +122,14 @@ async def test_what_was_done_is_told_although_the_rest_is_given_up(
     async def exists() -> bool:
         return bool({n.id for n in await platform.cloud.list_namespaces()} - before)
 
-    async with platform.worker(client, task_queue="half") as settings:
+    async with platform.worker(client, task_queue="half-way") as settings:
         await control.hold("CreateNamespace")
-        handle = await start(client, settings, platform, "half", place)
+        handle = await start(client, settings, platform, "half-way", place)
         await appears(exists)
         await runs.interrupt(handle, by="ada")
         await until(client, handle, asks)
         await control.mend()
-        assert held_objects(settings.stacks, "half") == NAMESPACE_ADDRESS
+        assert held_objects(settings.stacks, "half-way") == NAMESPACE_ADDRESS
         (place / "second.tf").unlink()
         await runs.replan(client, handle, directory=place, key_ring=platform.keys)
         result = await handle.result()
@@ -214,9 +205,9 @@ async def test_a_cancelled_run_leaves_no_orphan(
 ) -> None:
     """Terraform is interrupted, what was in flight is in the state, and the run is cancelled."""
     client = await platform.client()
-    async with platform.worker(client, task_queue="cancel") as settings:
-        async with in_the_middle(platform, client, control, "cancel") as handle:
-            terraform = await terraform_of(platform, "cancel")
+    async with platform.worker(client, task_queue="cancel-midway") as settings:
+        async with in_the_middle(platform, client, control, "cancel-midway") as handle:
+            terraform = await terraform_of(platform, "cancel-midway")
             await handle.cancel()
             view = await until(client, handle, lambda v: v.closed)
             assert not terraform.is_running()
@@ -225,8 +216,8 @@ async def test_a_cancelled_run_leaves_no_orphan(
             await handle.result()
         assert isinstance(raised.value.cause, CancelledError)
         assert any("taken over" in sentence for sentence in view.story)
-        await is_made_once(platform, "cancel")
-        again = await start(client, settings, platform, "cancel", NAMESPACE)
+        await is_made_once(platform, "cancel-midway")
+        again = await start(client, settings, platform, "cancel-midway", NAMESPACE)
         assert (await again.result()).status == Status.NO_CHANGES
 
 
@@ -389,18 +380,9 @@ async def test_reset_to_before_the_apply(
         assert (await again.result()).status == Status.NO_CHANGES
 
 
-KEY = """
-terraform {
-  required_providers {
-    temporalcloud = {
-      source  = "temporalio/temporalcloud"
-      version = "~> 1.3"
-    }
-  }
-}
-
-variable "name_suffix" {}
-
+KEY = (
+    PROVIDER
+    + """
 resource "temporalcloud_service_account" "robot" {
   name           = "robot-${var.name_suffix}"
   account_access = "read"
@@ -413,6 +395,7 @@ resource "temporalcloud_apikey" "robot" {
   expiry_time  = "2027-02-01T00:00:00Z"
 }
 """
+)
 
 
 async def revoke(platform: Platform, key: str) -> None:

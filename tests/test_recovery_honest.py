@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -23,30 +22,16 @@ from temporalio.testing import ActivityEnvironment
 from tests.conftest import Platform
 from tests.test_interrupt import cloud_of
 from tests.test_recovery import appears, terraform_of
-from tests.test_workflow import ADMIN, asks, start, until
+from tests.test_workflow import ADMIN, PROVIDER, asks, start, to_mend, until
 from tests.test_workflow import NAMESPACE as NAMESPACE_DIRECTORY
 from tprov_kernel import opa, runs
 from tprov_kernel.activities import Activities
 from tprov_kernel.audit import audit, to_markdown
 from tprov_kernel.messages import ApplyJob, PlanJob, PlanResult, RecoverJob, Status
-from tprov_kernel.observe import RunView
 from tprov_kernel.stacks import held_objects, take_snapshot
 from tprov_kernel.standin.control import StandinControl
 
 pytestmark = pytest.mark.timeout(120)
-
-PROVIDER = """
-terraform {
-  required_providers {
-    temporalcloud = {
-      source  = "temporalio/temporalcloud"
-      version = "~> 1.3"
-    }
-  }
-}
-
-variable "name_suffix" {}
-"""
 
 NAMESPACE = """
 resource "temporalcloud_namespace" "a" {
@@ -56,20 +41,6 @@ resource "temporalcloud_namespace" "a" {
   api_key_auth   = true
 }
 """
-
-
-@pytest.fixture
-async def control(platform: Platform) -> AsyncIterator[StandinControl]:
-    """The stand-in's orders; it is mended afterwards."""
-    there = platform.settings.cloud
-    control = StandinControl(there.endpoint, there.api_key)
-    yield control
-    await control.mend()
-
-
-def to_settle(view: RunView) -> bool:
-    """Whether the run waits for a person to settle something."""
-    return view.repair is not None
 
 
 async def names_of(control: StandinControl, kind: str) -> list[str]:
@@ -130,7 +101,7 @@ async def test_what_somebody_else_made_while_it_waited_is_not_taken(platform: Pl
         email = view.plan.changes[0].title
         theirs = await create_user(platform, email)
         await runs.decide(handle, "approve", reason="she is new")
-        view = await until(client, handle, to_settle)
+        view = await until(client, handle, to_mend)
         assert view.repair is not None, view.failure
         assert f"would create {email!r}, which exists already (id {theirs})" in view.repair.failure
         assert held_objects(settings.stacks, "theft") == []
@@ -242,7 +213,7 @@ resource "temporalcloud_connectivity_rule" "r" {
 
         await appears(is_made)
         (await terraform_of(platform, "unnamed")).kill()
-        view = await until(client, handle, to_settle)
+        view = await until(client, handle, to_mend)
         assert view.repair is not None, view.failure
         assert "temporalcloud_connectivity_rule.r" in view.repair.failure
         assert "cannot be looked up by a name" in view.repair.failure
@@ -279,7 +250,7 @@ resource "temporalcloud_service_account" "s" {
         await appears(is_made)
         (await terraform_of(platform, "named-late")).kill()
         await control.mend()
-        view = await until(client, handle, to_settle)
+        view = await until(client, handle, to_mend)
         assert view.repair is not None, view.failure
         assert "temporalcloud_service_account.s would create 'of-named-late" in view.repair.failure
         assert "that was cut off may have made it" in view.repair.failure

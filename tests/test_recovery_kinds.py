@@ -13,7 +13,7 @@ from temporalio.api.cloud.cloudservice.v1 import (
 from tests.conftest import Platform
 from tests.test_interrupt import cloud_of
 from tests.test_recovery import appears, terraform_of
-from tests.test_workflow import asks, start, until
+from tests.test_workflow import PROVIDER, asks, start, until
 from tprov_kernel import runs
 from tprov_kernel.messages import Status
 from tprov_kernel.stacks import held_objects
@@ -21,18 +21,9 @@ from tprov_kernel.standin.control import StandinControl
 
 pytestmark = pytest.mark.timeout(180)
 
-BASE = """
-terraform {
-  required_providers {
-    temporalcloud = {
-      source  = "temporalio/temporalcloud"
-      version = "~> 1.3"
-    }
-  }
-}
-
-variable "name_suffix" {}
-
+BASE = (
+    PROVIDER
+    + """
 resource "temporalcloud_namespace" "base" {
   name           = "kinds-${var.name_suffix}"
   regions        = ["aws-us-east-1"]
@@ -40,6 +31,7 @@ resource "temporalcloud_namespace" "base" {
   api_key_auth   = true
 }
 """
+)
 
 MANY = """
 resource "temporalcloud_namespace" "many" {

@@ -327,19 +327,21 @@ async def test_a_token_made_by_an_apply_that_fails_is_not_told(
     caplog.set_level(logging.INFO)
     client = await in_the_clear(platform)
     folder = tmp_path / "module"
-    async with platform.worker(client, task_queue="made") as settings:
-        handle = await start(client, settings, platform, "made", folder, Case(TOLD_BY_A_PROGRAM))
+    async with platform.worker(client, task_queue="made-token") as settings:
+        handle = await start(
+            client, settings, platform, "made-token", folder, Case(TOLD_BY_A_PROGRAM)
+        )
         view = await until(client, handle, lambda v: asks(v) or _has_failed(v))
         if asks(view):
             await runs.decide(handle, "approve", reason="go")
             view = await until(client, handle, _has_failed)
-        token = _token(settings.stacks / "made")
+        token = _token(settings.stacks / "made-token")
         assert "token (sensitive value)" in told(view)
         assert leaks(await recorded(client, handle, view), (token,)) == set()
         await _stop(handle)
 
         for main in (TOLD_BY_A_PRECONDITION, TOLD_BY_A_FUNCTION):
-            handle = await start(client, settings, platform, "made", folder, Case(main))
+            handle = await start(client, settings, platform, "made-token", folder, Case(main))
             view = await until(client, handle, lambda v: asks(v) or _has_failed(v))
             assert "(sensitive value)" in told(view)
             assert leaks(await recorded(client, handle, view), (token,)) == set(), told(view)

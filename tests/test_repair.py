@@ -10,19 +10,13 @@ import pytest
 
 from tests.conftest import Platform
 from tests.test_gate import SwappedTerraform
-from tests.test_workflow import ADMIN, asks, start, until
+from tests.test_workflow import ADMIN, asks, start, to_mend, until
 from tprov_kernel import runs
 from tprov_kernel.audit import audit, to_markdown
 from tprov_kernel.messages import Status
-from tprov_kernel.observe import RunView
 from tprov_kernel.stacks import held_objects
 
 pytestmark = pytest.mark.timeout(120)
-
-
-def to_mend(view: RunView) -> bool:
-    """Whether the run waits for somebody to mend something."""
-    return view.repair is not None
 
 
 async def test_a_terraform_that_is_gone_when_it_is_to_apply(

@@ -28,6 +28,20 @@ from tprov_kernel.watch import Watcher
 NAMESPACE = ROOT / "terraform" / "tcloud_namespace"
 ADMIN = ROOT / "terraform" / "tcloud_admin_user"
 
+PROVIDER = """
+terraform {
+  required_providers {
+    temporalcloud = {
+      source  = "temporalio/temporalcloud"
+      version = "~> 1.3"
+    }
+  }
+}
+
+variable "name_suffix" {}
+"""
+"""How a configuration of a test's own begins."""
+
 pytestmark = pytest.mark.timeout(90)
 
 
@@ -65,6 +79,11 @@ def _is(status: Status) -> Callable[[RunView], bool]:
 def asks(view: RunView) -> bool:
     """Whether the run waits for a decision, and the review is there."""
     return view.status == Status.AWAITING_APPROVAL and view.review is not None
+
+
+def to_mend(view: RunView) -> bool:
+    """Whether the run waits for somebody to mend something."""
+    return view.repair is not None
 
 
 async def _failure(handle: runs.RunHandle) -> ApplicationError:
