@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
+import signal
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from tests.conftest import Platform
 from tests.test_interrupt import in_the_middle, is_made_once
-from tests.test_recovery import terraform_of
+from tests.test_recovery import appears, terraform_of, worker_process
 from tests.test_workflow import NAMESPACE, asks, start, until
 from tprov_kernel import runs
 from tprov_kernel.activities import Activities
@@ -41,21 +42,27 @@ async def test_a_terraform_that_stands_still_is_seen_and_can_be_stopped(
 
 
 async def test_a_terraform_that_lost_its_heartbeats_can_be_stopped_too(
-    platform: Platform, control: StandinControl
+    platform: Platform, control: StandinControl, tmp_path: Path
 ) -> None:
     """It is left to finish, and does not: recovery waits for it, and a person need not."""
     client = await platform.client()
-    async with platform.worker(client, task_queue="left"):
+    async with worker_process(platform, "left", tmp_path / "worker.log") as worker:
         await control.hold("CreateNamespace")
         settings = replace(platform.settings, task_queue="left")
         handle = await start(client, settings, platform, "left", NAMESPACE, heartbeat=2)
         terraform = await terraform_of(platform, "left")
         await until(client, handle, lambda v: "creating" in v.step("apply").doing)
         terraform.suspend()
-        services, runtime = platform.services, platform.runtime
-        await asyncio.wrap_future(runtime.submit(services.stop("temporal", kill=True)))
-        await asyncio.sleep(6)  # the point of the test: a while without a server
-        await asyncio.wrap_future(runtime.submit(services.start("temporal")))
+
+        async def is_given_up() -> bool:
+            events = handle.fetch_history_events()
+            return any(
+                [e.HasField("activity_task_timed_out_event_attributes") async for e in events]
+            )
+
+        worker.send_signal(signal.SIGSTOP)
+        await appears(is_given_up)
+        worker.send_signal(signal.SIGCONT)
         waits = "waiting for the Terraform before to end"
         view = await until(client, handle, lambda v: waits in v.step("apply").doing)
         assert view.status == Status.RECOVERING

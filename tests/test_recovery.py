@@ -95,16 +95,16 @@ async def test_terraform_killed_after_the_create_leaves_one_namespace(platform: 
 async def test_a_recovery_that_people_watch_asks_nobody_anything(platform: Platform) -> None:
     """Its steps wait a moment for the audience: that is no question, and has no buttons."""
     client = await platform.client()
-    async with platform.worker(client, task_queue="watched") as settings:
+    async with platform.worker(client, task_queue="seen-recovering") as settings:
         before = {n.id for n in await platform.cloud.list_namespaces()}
 
         async def exists() -> bool:
             return bool({n.id for n in await platform.cloud.list_namespaces()} - before)
 
-        handle = await start(client, settings, platform, "watched", NAMESPACE, pace=0.5)
+        handle = await start(client, settings, platform, "seen-recovering", NAMESPACE, pace=0.5)
         await until(client, handle, _creates)
         await appears(exists)
-        (await terraform_of(platform, "watched")).kill()
+        (await terraform_of(platform, "seen-recovering")).kill()
         view = await until(client, handle, lambda v: v.repair is not None)
         assert view.repair is None
         assert view.status == Status.APPLIED
@@ -195,10 +195,10 @@ async def test_an_apply_that_failed_is_shown_as_failed(platform: Platform) -> No
     client = await platform.client()
     there = platform.settings.cloud
     control = StandinControl(there.endpoint, there.api_key)
-    async with platform.worker(client, task_queue="doomed") as settings:
+    async with platform.worker(client, task_queue="doomed-create") as settings:
         await control.doom("CreateNamespace", "No room left.", times=None)
         try:
-            handle = await start(client, settings, platform, "doomed", NAMESPACE)
+            handle = await start(client, settings, platform, "doomed-create", NAMESPACE)
             view = await until(client, handle, lambda v: v.closed)
         finally:
             await control.mend()

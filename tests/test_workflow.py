@@ -65,10 +65,14 @@ async def until(
 ) -> RunView:
     """Follow a run until it looks as wanted, or is over."""
     watcher = Watcher(client, workflow_id=handle.id, run_id=handle.run_id or "")
-    async with asyncio.timeout(60):
-        async for view in watcher.views():
-            if is_it(view) or view.closed:
-                return view
+    view = None
+    try:
+        async with asyncio.timeout(60):
+            async for view in watcher.views():
+                if is_it(view) or view.closed:
+                    return view
+    except TimeoutError:
+        pytest.fail(f"It did not come to that within 60 s; seen last: {view}")
     raise AssertionError("unreachable")
 
 
